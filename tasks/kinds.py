@@ -1,0 +1,135 @@
+"""A kind of job: a frozen value with two functions, checked when it is declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine
+
+Json = Any
+Args = Mapping[str, Json]
+Effects = Callable[[Connection], Mapping[str, Json] | None]
+Plan = Callable[[Args], Iterable[Json] | Generator[Json, None, Mapping[str, Json] | None]]
+
+MAX_ARGS_BYTES = 64 * 1024
+MAX_WINDOW = 1000
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+
+
+class Work(Protocol):
+    """What ``perform`` gets: the job, and the few things it may ask of the machinery."""
+
+    run_id: str
+    job_no: int
+    fence: int
+    args: Args
+    """The run's arguments, as the kind's ``arguments`` normalised them."""
+    payload: Json
+    """What ``plan`` yielded for this job (an operator's edit included)."""
+    attempt: int
+    """1 for the first attempt."""
+
+    @property
+    def plan(self) -> Mapping[str, Json]:
+        """What the plan's generator returned; ``{}`` if it returned nothing."""
+
+    @property
+    def engine(self) -> Engine:
+        """This process' engine, for reads outside any record."""
+
+    def stop_if_asked(self) -> None:
+        """Raise `WorkStopped` if the run was paused, cancelled, recovered, or the lease was lost. Cheap: call it often."""
+
+    def on_record(self, effects: Effects) -> None:
+        """Have ``effects(connection)`` run inside the record transaction, exactly once as far as MySQL can see.
+
+        It may run several times (a deadlock redoes the whole transaction), so it must depend on nothing but the connection
+        and what was computed before.  What it returns is merged into the job's result.
+        """
+
+    def checkpoint(self, fn: Callable[[Connection], Any]) -> Any:
+        """Run ``fn`` in a transaction of its own that commits only while the claim and the run's fence hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential backoff with full jitter: uniform between 0 and ``min(cap_s, base_s * 2**(attempt-1))``."""
+
+    max_attempts: int = 5
+    base_s: float = 2.0
+    cap_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError(f"Backoff(max_attempts={self.max_attempts}): at least 1, the first try counts as an attempt")
+        if not 0 <= self.base_s <= self.cap_s:
+            raise ValueError(f"Backoff(base_s={self.base_s}, cap_s={self.cap_s}): give 0 <= base_s <= cap_s, in seconds")
+
+
+def _no_key(args: Args) -> str | None:
+    return None
+
+
+def _as_given(**kwargs: Json) -> dict[str, Json]:
+    return kwargs
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """One kind of job.  See the README, "Adding a kind", for an example that runs.
+
+    ``name``            stable string; also the Celery task name that its jobs carry in Flower
+    ``queue``           the Celery queue of its pool
+    ``plan``            ``(args) -> iterable of JSON payloads``, one a job, streamed; a generator may *return* a dict (`Work.plan`)
+    ``perform``         ``(work) -> result dict``
+    ``arguments``       ``(*args, **kwargs) -> dict``: checks and normalises a start's arguments; raises `BadArguments`
+    ``admission_key``   ``(args) -> str | None``; None: no exclusivity
+    ``finish``          ``(work) -> result dict``: once, after the last job, as a job of its own; its dict is the run's result
+    ``describe_start``  ``(args) -> str``: how operators see a start; ``describe_job``: ``(args, payload) -> str``
+    ``window``          how many jobs of one run may be out as messages at once
+    ``lease_s``         how long a claim lasts without being renewed
+    ``timeout_s``       how long one try of a job may take
+    ``max_crashes``     lost claims after which a job is a dead letter
+    ``stale_after_s``   how long due work may stand still before the run counts as stale
+    """
+
+    name: str
+    queue: str
+    plan: Plan
+    perform: Callable[[Work], Mapping[str, Json] | None]
+    arguments: Callable[..., dict[str, Json]] = _as_given
+    admission_key: Callable[[Args], str | None] | None = None
+    finish: Callable[[Work], Mapping[str, Json] | None] | None = None
+    describe_start: Callable[[Args], str] | None = None
+    describe_job: Callable[[Args, Json], str] | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    window: int = 32
+    lease_s: int = 15
+    timeout_s: int = 900
+    max_crashes: int = 3
+    stale_after_s: int = 300
+
+    def __post_init__(self) -> None:
+        for label, value in (("name", self.name), ("queue", self.queue)):
+            if not _NAME.match(value):
+                raise ValueError(f"JobKind({label}={value!r}): lower-case letters, digits and _, starting with a letter, at most 40")
+        for label, function in (("plan", self.plan), ("perform", self.perform)):
+            if not callable(function):
+                raise TypeError(
+                    f"JobKind({self.name!r}): {label} must be a function, for example\n"
+                    "    def plan(args): yield from ({'page': n} for n in range(args['pages']))\n"
+                    "    def perform(work): return {'page': work.payload['page']}"
+                )
+        if not 1 <= self.window <= MAX_WINDOW:
+            raise ValueError(f"JobKind({self.name!r}, window={self.window}): between 1 and {MAX_WINDOW} jobs")
+        if self.lease_s < 3:
+            raise ValueError(f"JobKind({self.name!r}, lease_s={self.lease_s}): at least 3 s, a claim is renewed at a third of it")
+        if self.timeout_s < 1 or self.max_crashes < 1 or self.stale_after_s < 1:
+            raise ValueError(f"JobKind({self.name!r}): timeout_s, max_crashes and stale_after_s start at 1")
+
+    def key_of(self, args: Args) -> str | None:
+        """The admission key of a start with these arguments, or None where the kind has no exclusivity."""
+        return (self.admission_key or _no_key)(args)
