@@ -1,0 +1,1 @@
+"""Private Redis-compatible server and MariaDB, and the supervised stack, for the demo, development and tests."""

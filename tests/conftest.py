@@ -1,0 +1,76 @@
+"""Tests run on private servers of their own, whatever the environment says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.endpoints import Endpoints
+from stack.layout import var_dir
+from stack.private import Servers, private_servers
+from tests.cleaning import empty_database, empty_valkey
+
+# Before any module of the application is imported: it reads its settings when it is imported, and a user's own servers,
+# in the environment or in var/stack.env, must never be touched by a test.
+ENDPOINTS = Endpoints.generate()
+TEST_VAR = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+os.environ.setdefault("HOLDFAST_MARIADB_DIR", str(var_dir() / "mariadb-packages"))
+for _name in ("FLOWER_URL", "IMPORT_ROOTS"):
+    os.environ.pop(_name, None)
+os.environ.update(ENDPOINTS.environment() | {"HOLDFAST_VAR": str(TEST_VAR)})
+
+_DIRECTORIES = ("unit", "integration", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with the directory it lies in."""
+    here = Path(__file__).parent
+    for item in items:
+        for name in _DIRECTORIES:
+            if here / name in item.path.parents:
+                item.add_marker(name)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the session's own ``var`` directory."""
+    shutil.rmtree(TEST_VAR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A private Valkey and a private MariaDB with the schema, for the whole session."""
+    with private_servers(TEST_VAR / "servers", endpoints=ENDPOINTS) as running:
+        yield running
+
+
+@pytest.fixture
+def clean_servers(servers: Servers) -> Servers:
+    """The session's servers, up and empty."""
+    servers.valkey.start()
+    servers.mariadb.start()
+    empty_valkey(servers)
+    empty_database(servers)
+    return servers
+
+
+@pytest.fixture
+def database_url(clean_servers: Servers) -> str:
+    """URL of the database; every table is empty."""
+    return clean_servers.database_url
+
+
+@pytest.fixture
+def redis_url(clean_servers: Servers) -> str:
+    """URL of the Redis-compatible server; every database of it is empty."""
+    return clean_servers.redis_url
+
+
+@pytest.fixture
+def broker_url(clean_servers: Servers) -> str:
+    """URL of the broker; no queue exists."""
+    return clean_servers.broker_url
