@@ -1,0 +1,28 @@
+"""Locks in Redis that a holder can lose but never share unknowingly.  Knows Redis and nothing else of the project."""
+
+from .client import connect
+from .epoch import read_epoch, set_epoch_if_absent
+from .errors import BadLockName, LockHeld, LockLost, LocksError, LockUnavailable
+from .holder import Holder
+from .inspect import HeldLock, list_locks
+from .keeper import Keeper, held
+from .keys import lock_key
+from .token_lock import TokenLock
+
+__all__ = [
+    "BadLockName",
+    "HeldLock",
+    "Holder",
+    "Keeper",
+    "LockHeld",
+    "LockLost",
+    "LockUnavailable",
+    "LocksError",
+    "TokenLock",
+    "connect",
+    "held",
+    "list_locks",
+    "lock_key",
+    "read_epoch",
+    "set_epoch_if_absent",
+]

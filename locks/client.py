@@ -1,0 +1,65 @@
+"""The Redis client that locks use, and the one place where the driver's errors become ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from .errors import LockUnavailable
+
+CONNECT_TIMEOUT_S = 0.75
+ANSWER_TIMEOUT_S = 1.0
+
+
+def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
+    """A client that gives up within about 2 s when Redis is down or hung; build it once per process, after the fork.
+
+    ``redis_url``  ``redis://``, ``rediss://`` or ``unix://``; answers are decoded to ``str``
+    ``owner``      what ``CLIENT LIST`` shows operators; host and process id if not given
+
+    Connects lazily: nothing is raised here if Redis is away.  Raises ValueError for a malformed URL.
+    """
+    return redis.Redis.from_url(
+        redis_url,
+        decode_responses=True,
+        # An operator who sees a client stuck in CLIENT LIST can tell whose it is.
+        client_name=_client_name(owner),
+        # A host that drops packets: without it connect() waits for the kernel, two minutes.
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        # A server that is stopped or swapping still accepts connections; without it a read waits for ever.
+        socket_timeout=ANSWER_TIMEOUT_S,
+        # A peer that vanished behind a firewall is noticed, instead of being handed out by the pool again.
+        socket_keepalive=True,
+        # A connection idle for longer is probed first: if it is half dead, we fail before the SET is sent and not after
+        # it, when nobody could say whether the lock was set.
+        health_check_interval=15,
+        # The driver's ten retries would each wait for the time-outs above (more than 20 s against a hung server), and
+        # send commands twice whose first answer was lost.  Whoever needs the lock decides what to do without it.
+        retry=Retry(NoBackoff(), 0),
+        # Server pushes (RESP3) would make the pool take a closed connection for one with news, and hand it out.
+        protocol=2,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+
+
+@contextmanager
+def redis_errors(doing: str) -> Iterator[None]:
+    """Turn whatever the driver raises inside into `LockUnavailable`; ``doing`` completes "cannot …"."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise LockUnavailable(doing, f"{type(error).__name__}: {error}") from error
+
+
+def _client_name(owner: str | None) -> str:
+    # Redis takes no spaces and no control characters in a client's name.
+    return re.sub(r"[^!-~]", "_", owner or f"holdfast:{socket.gethostname()}:{os.getpid()}")
