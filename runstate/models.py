@@ -106,6 +106,8 @@ jobs = Table(
     Column("due_at", moment(), nullable=False),
     Column("result", MEDIUMTEXT),
     Column("last_error", Text),
+    # The dead letter that this job does again; it is resolved in the transaction that ends the job.
+    Column("letter_id", BigInteger),
     # The one secondary index: every look at jobs starts from a run.
     Index("ix_jobs_run_state_due", "run_id", "state", "due_at"),
     **INNODB,

@@ -1,0 +1,214 @@
+"""Job rows: written by planning, let out into the window, claimed, renewed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from runstate import documents
+from runstate.statuses import JobState, Role, RunStatus
+
+MAX_STATEMENT_BYTES = 1_000_000
+"""A 17 MiB statement is refused and a 40 MiB one looks like a lost connection: statements stay near 1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job in this worker's hands: what it is, and the token that proves the hands are ours."""
+
+    run_id: str
+    job_no: int
+    role: Role
+    token: str
+    claim_no: int
+    attempts: int
+    crashes: int
+    payload: Any
+    kind: str
+    fence: int
+    args: Mapping[str, Any]
+    lease_s: int
+    worker: str
+    worker_boot: str
+    letter_id: int | None = None
+
+
+def insert_job_zero(connection: Connection, run_id: str) -> None:
+    """Job 0, the planning, is let out together with the admission."""
+    connection.execute(
+        text(
+            "INSERT INTO jobs (run_id, job_no, role, state, payload, queued_at, due_at, publishes)"
+            " VALUES (:run_id, 0, 'plan', 'queued', '{}', NOW(6), NOW(6), 1)"
+        ),
+        {"run_id": run_id},
+    )
+
+
+def insert_planned(connection: Connection, run_id: str, first_no: int, payloads: Sequence[str], *, role: Role = Role.WORK) -> None:
+    """Write jobs ``first_no, first_no + 1, …`` with these payloads (JSON texts), pending and due at once."""
+    for start in range(0, len(payloads), 500):
+        rows = payloads[start : start + 500]
+        values = ", ".join(f"(:run_id, {first_no + start + i}, :role, 'pending', :p{i}, NOW(6))" for i in range(len(rows)))
+        connection.execute(
+            text(f"INSERT INTO jobs (run_id, job_no, role, state, payload, due_at) VALUES {values}"),
+            {"run_id": run_id, "role": role.value} | {f"p{i}": payload for i, payload in enumerate(rows)},
+        )
+
+
+def delete_planned(connection: Connection, run_id: str) -> int:
+    """Forget what a lost planner wrote: a takeover plans again from the start."""
+    return connection.execute(text("DELETE FROM jobs WHERE run_id = :run_id AND job_no > 0"), {"run_id": run_id}).rowcount
+
+
+_CLAIM = text(
+    "UPDATE jobs SET state = 'running', claim_token = :token, claimed_at = NOW(6),"
+    " lease_until = NOW(6) + INTERVAL :lease_s SECOND, claims = claims + 1, worker = :worker, worker_boot = :boot"
+    " WHERE run_id = :run_id AND job_no = :job_no AND state = 'queued'"
+)
+_CLAIMED = text(
+    "SELECT j.role, j.claims, j.attempts, j.crashes, j.payload, j.letter_id, r.kind, r.fence, r.status, r.args"
+    " FROM jobs j JOIN runs r ON r.run_id = j.run_id WHERE j.run_id = :run_id AND j.job_no = :job_no"
+)
+
+
+def claim(connection: Connection, run_id: str, job_no: int, *, lease_s: int, worker: str, boot: str) -> Claim | None:
+    """Take a queued job of a run that runs; None for a duplicate or late message, or a run that does not run.
+
+    Must be followed by a commit. If the run does not run at the moment (paused), the job goes back to ``pending``; a lost
+    claim (``running`` with its lease run out) is the dispatcher's to judge, which counts what it cost.
+    """
+    token = secrets.token_hex(16)
+    key = {"run_id": run_id, "job_no": job_no}
+    taken = connection.execute(_CLAIM, key | {"token": token, "lease_s": lease_s, "worker": worker, "boot": boot})
+    if taken.rowcount != 1:
+        return None
+    row = connection.execute(_CLAIMED, key).mappings().one_or_none()
+    if row is None:
+        return None
+    role = Role(row["role"])
+    if row["status"] != (RunStatus.PLANNING if role is Role.PLAN else RunStatus.RUNNING):
+        connection.execute(
+            text(
+                "UPDATE jobs SET state = 'pending', claims = claims - 1, claim_token = NULL, lease_until = NULL, queued_at = NULL"
+                " WHERE run_id = :run_id AND job_no = :job_no AND claim_token = :token"
+            ),
+            key | {"token": token},
+        )
+        return None
+    return Claim(
+        run_id=run_id,
+        job_no=job_no,
+        role=role,
+        token=token,
+        claim_no=row["claims"],
+        attempts=row["attempts"],
+        crashes=row["crashes"],
+        payload=documents.load(row["payload"]),
+        kind=row["kind"],
+        fence=row["fence"],
+        args=documents.load(row["args"]),
+        lease_s=lease_s,
+        worker=worker,
+        worker_boot=boot,
+        letter_id=row["letter_id"],
+    )
+
+
+def renew(connection: Connection, claim: Claim) -> str | None:
+    """Extend the lease and move the run's heartbeat; None, or why the work must stop: ``lease_lost``, ``fenced``,
+    ``paused``, ``cancelled``.
+
+    A paused or cancelled run's claim is renewed all the same: until the work has stopped, nobody else may start it.
+    """
+    key = {"run_id": claim.run_id, "job_no": claim.job_no, "token": claim.token, "lease_s": claim.lease_s}
+    kept = connection.execute(
+        text(
+            "UPDATE jobs SET lease_until = NOW(6) + INTERVAL :lease_s SECOND"
+            " WHERE run_id = :run_id AND job_no = :job_no AND claim_token = :token AND state = 'running'"
+        ),
+        key,
+    )
+    if kept.rowcount != 1:
+        return "lease_lost"
+    beat = connection.execute(
+        text("UPDATE runs SET heartbeat_at = NOW(6) WHERE run_id = :run_id AND fence = :fence AND status IN ('planning', 'running')"),
+        {"run_id": claim.run_id, "fence": claim.fence},
+    )
+    if beat.rowcount == 1:
+        return None
+    row = connection.execute(text("SELECT status, fence FROM runs WHERE run_id = :run_id"), key).one_or_none()
+    if row is None or row.fence != claim.fence:
+        return "fenced"
+    return "paused" if row.status == RunStatus.PAUSED else "cancelled"
+
+
+def is_mine(connection: Connection, claim: Claim) -> bool:
+    """Whether the claim still stands; locks the job's row."""
+    return (
+        connection.execute(
+            text(
+                "SELECT 1 FROM jobs WHERE run_id = :run_id AND job_no = :job_no AND claim_token = :token"
+                " AND state = 'running' FOR UPDATE"
+            ),
+            {"run_id": claim.run_id, "job_no": claim.job_no, "token": claim.token},
+        ).one_or_none()
+        is not None
+    )
+
+
+def state_of(connection: Connection, claim: Claim) -> tuple[JobState, bool]:
+    """Where the claim's job stands and whether its token is still this claim's; waits for a COMMIT under way."""
+    row = connection.execute(
+        text("SELECT state, claim_token FROM jobs WHERE run_id = :run_id AND job_no = :job_no FOR UPDATE"),
+        {"run_id": claim.run_id, "job_no": claim.job_no},
+    ).one()
+    return JobState(row.state), row.claim_token == claim.token
+
+
+_NEXT_DUE = text(
+    "SELECT job_no FROM jobs WHERE run_id = :run_id AND state = 'pending' AND due_at <= NOW(6)"
+    " ORDER BY due_at, job_no LIMIT :most FOR UPDATE SKIP LOCKED"
+)
+_LET_OUT = text(
+    "UPDATE jobs SET state = 'queued', queued_at = NOW(6), publishes = 1 WHERE run_id = :run_id AND job_no IN :job_nos"
+).bindparams(bindparam("job_nos", expanding=True))
+
+
+def let_out(connection: Connection, run_id: str, most: int) -> list[int]:
+    """Move up to ``most`` due jobs of a run from pending to queued; publish them after the commit."""
+    if most <= 0:
+        return []
+    job_nos = [row[0] for row in connection.execute(_NEXT_DUE, {"run_id": run_id, "most": most})]
+    if job_nos:
+        connection.execute(_LET_OUT, {"run_id": run_id, "job_nos": job_nos})
+    return job_nos
+
+
+def results(connection: Connection, run_id: str, *, batch: int = 500) -> Iterator[dict[str, Any]]:
+    """Every done work job's result, in order of job number, ``batch`` rows in memory at a time."""
+    after = 0
+    while True:
+        rows = connection.execute(
+            text(
+                "SELECT job_no, result FROM jobs WHERE run_id = :run_id AND role = 'work' AND state = 'done'"
+                " AND job_no > :after ORDER BY job_no LIMIT :batch"
+            ),
+            {"run_id": run_id, "after": after, "batch": batch},
+        ).all()
+        for row in rows:
+            yield documents.load(row.result) or {}
+        if len(rows) < batch:
+            return
+        after = rows[-1].job_no
+
+
+def result_of(connection: Connection, run_id: str, job_no: int) -> dict[str, Any]:
+    """One job's recorded result, ``{}`` where there is none."""
+    found = connection.scalar(
+        text("SELECT result FROM jobs WHERE run_id = :run_id AND job_no = :job_no"), {"run_id": run_id, "job_no": job_no}
+    )
+    return documents.load(found) or {}
