@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pymysql
 import redis
+from pymysql.cursors import Cursor
 
 from stack.endpoints import DATABASE, HOST
 from stack.private import Servers
@@ -13,20 +12,45 @@ from stack.private import Servers
 KEEP = {"alembic_version"}
 _LOCK_WAIT_TIMEOUT = 1205
 
+Connection = pymysql.connections.Connection
 
-def empty_valkey(servers: Servers) -> None:
+
+def flush_valkey(servers: Servers) -> None:
     """Flush every database of the server."""
     client = redis.Redis.from_url(servers.redis_url)
     client.flushall()
     client.close()
 
 
-def empty_database(servers: Servers) -> None:
-    """Truncate the tables that hold rows, drop the ones that the schema does not know.
+def table_names(servers: Servers) -> set[str]:
+    """The tables of the application's database."""
+    connection = _connect(servers)
+    try:
+        with connection.cursor() as cursor:
+            return _tables(cursor)
+    finally:
+        connection.close()
+
+
+def empty_database(servers: Servers, schema: frozenset[str]) -> None:
+    """Truncate the tables of ``schema`` that hold rows, drop every other table.
 
     A test that left a transaction open would block this for ever, so its connections are closed after a moment.
     """
-    connection = pymysql.connect(
+    connection = _connect(servers)
+    try:
+        with connection.cursor() as cursor:
+            tables = _tables(cursor)
+            for table in sorted(tables - schema - KEEP):
+                _insist(cursor, f"DROP TABLE `{table}`")
+            for table in _filled(cursor, sorted(tables & schema - KEEP)):
+                _insist(cursor, f"TRUNCATE TABLE `{table}`")
+    finally:
+        connection.close()
+
+
+def _connect(servers: Servers) -> Connection[Cursor]:
+    return pymysql.connect(
         host=HOST,
         port=servers.endpoints.mariadb_port,
         user="root",
@@ -35,35 +59,14 @@ def empty_database(servers: Servers) -> None:
         autocommit=True,
         init_command="SET SESSION foreign_key_checks = 0, lock_wait_timeout = 2",
     )
-    try:
-        with connection.cursor() as cursor:
-            tables = _tables(cursor)
-            known = schema_tables(lambda: set(tables))
-            for table in sorted(set(tables) - known - KEEP):
-                _insist(cursor, f"DROP TABLE `{table}`")
-            for table in _filled(cursor, sorted(known & set(tables) - KEEP)):
-                _insist(cursor, f"TRUNCATE TABLE `{table}`")
-    finally:
-        connection.close()
 
 
-_schema: set[str] | None = None
-
-
-def schema_tables(look: Callable[[], set[str]]) -> set[str]:
-    """The tables that the migrations made, as ``look`` found them before the session's first test."""
-    global _schema  # noqa: PLW0603 - one value a session
-    if _schema is None:
-        _schema = look()
-    return _schema
-
-
-def _tables(cursor: pymysql.cursors.Cursor) -> list[str]:
+def _tables(cursor: Cursor) -> set[str]:
     cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()")
-    return [str(row[0]) for row in cursor.fetchall()]
+    return {str(row[0]) for row in cursor.fetchall()}
 
 
-def _filled(cursor: pymysql.cursors.Cursor, tables: list[str]) -> list[str]:
+def _filled(cursor: Cursor, tables: list[str]) -> list[str]:
     if not tables:
         return []
     cursor.execute(
@@ -72,7 +75,7 @@ def _filled(cursor: pymysql.cursors.Cursor, tables: list[str]) -> list[str]:
     return [str(row[0]) for row in cursor.fetchall()]
 
 
-def _insist(cursor: pymysql.cursors.Cursor, statement: str) -> None:
+def _insist(cursor: Cursor, statement: str) -> None:
     try:
         cursor.execute(statement)
     except pymysql.err.OperationalError as error:

@@ -12,8 +12,8 @@ import pytest
 
 from stack.endpoints import Endpoints
 from stack.layout import var_dir
-from stack.private import Servers, private_servers
-from tests.cleaning import empty_database, empty_valkey
+from stack.private import Servers, migrate_schema, private_servers
+from tests.cleaning import empty_database, flush_valkey, table_names
 
 # Before any module of the application is imported: it reads its settings when it is imported, and a user's own servers,
 # in the environment or in var/stack.env, must never be touched by a test.
@@ -43,34 +43,41 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """A private Valkey and a private MariaDB with the schema, for the whole session."""
-    with private_servers(TEST_VAR / "servers", endpoints=ENDPOINTS) as running:
+    """A private Valkey and a private MariaDB, empty, for the whole session."""
+    with private_servers(TEST_VAR / "servers", endpoints=ENDPOINTS, migrate=False) as running:
         yield running
 
 
+@pytest.fixture(scope="session")
+def schema(servers: Servers) -> frozenset[str]:
+    """Bring the schema up to date, once a session; the names of its tables."""
+    migrate_schema(servers.environment())
+    return frozenset(table_names(servers))
+
+
 @pytest.fixture
-def clean_servers(servers: Servers) -> Servers:
-    """The session's servers, up and empty."""
-    servers.valkey.start()
+def database_url(servers: Servers, schema: frozenset[str]) -> str:
+    """URL of the database: the server is up, every table is empty, tables that are not of the schema are gone."""
     servers.mariadb.start()
-    empty_valkey(servers)
-    empty_database(servers)
+    empty_database(servers, schema)
+    return servers.database_url
+
+
+@pytest.fixture
+def empty_valkey(servers: Servers) -> Servers:
+    """The servers, with Valkey up and empty."""
+    servers.valkey.start()
+    flush_valkey(servers)
     return servers
 
 
 @pytest.fixture
-def database_url(clean_servers: Servers) -> str:
-    """URL of the database; every table is empty."""
-    return clean_servers.database_url
+def redis_url(empty_valkey: Servers) -> str:
+    """URL of the Redis-compatible server (locks, limits); every database of it is empty."""
+    return empty_valkey.redis_url
 
 
 @pytest.fixture
-def redis_url(clean_servers: Servers) -> str:
-    """URL of the Redis-compatible server; every database of it is empty."""
-    return clean_servers.redis_url
-
-
-@pytest.fixture
-def broker_url(clean_servers: Servers) -> str:
-    """URL of the broker; no queue exists."""
-    return clean_servers.broker_url
+def broker_url(empty_valkey: Servers) -> str:
+    """URL of Celery's broker; no queue exists."""
+    return empty_valkey.broker_url
