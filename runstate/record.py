@@ -92,10 +92,14 @@ def record(
     *,
     let_out: int = 1,
     has_finish: bool = False,
+    only_expired: bool = False,
 ) -> Recorded:
     """End ``claim`` with ``outcome``: token first, fence last, everything between rolled back with either.
 
-    ``let_out``  how many due jobs of the run may take the freed place in the window.
+    ``let_out``       how many due jobs of the run may take the freed place in the window
+    ``has_finish``    the kind has a ``finish``: the last job lets it out instead of completing the run
+    ``only_expired``  the reaper's: the claim must have run out of its lease, for it may have been renewed since it was looked at
+
     Raises `Fenced` when the claim or the run is no longer this worker's; the caller's transaction must then roll back.
     """
     if outcome.ending is Ending.DEAD:
@@ -103,7 +107,7 @@ def record(
         dead_letters.write(connection, claim, outcome)
     if claim.letter_id is not None:
         dead_letters.settle_replayed(connection, claim.letter_id, outcome.ending.value)
-    _end_job(connection, claim, outcome)
+    _end_job(connection, claim, outcome, only_expired=only_expired)
     result = outcome.result
     if outcome.effects is not None:
         result = {**(outcome.result or {}), **(outcome.effects(connection) or {})}
@@ -119,7 +123,7 @@ def record(
     return Recorded(status, next_jobs + finish_job, result)
 
 
-def _end_job(connection: Connection, claim: Claim, outcome: Outcome) -> None:
+def _end_job(connection: Connection, claim: Claim, outcome: Outcome, *, only_expired: bool) -> None:
     state = _STATE.get(outcome.ending, JobState.PENDING)
     cost = _COST.get(outcome.ending)
     sets = ["state = :state", "lease_until = NULL"]
@@ -134,7 +138,7 @@ def _end_job(connection: Connection, claim: Claim, outcome: Outcome) -> None:
     ended = connection.execute(
         text(
             f"UPDATE jobs SET {', '.join(sets)} WHERE run_id = :run_id AND job_no = :job_no"
-            " AND claim_token = :token AND state = 'running'"
+            " AND claim_token = :token AND state = 'running'" + (" AND lease_until < NOW(6)" if only_expired else "")
         ),
         {
             "state": state.value,
