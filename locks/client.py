@@ -42,11 +42,11 @@ def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
         # A connection idle for longer is probed first: if it is half dead, we fail before the SET is sent and not after
         # it, when nobody could say whether the lock was set.
         health_check_interval=15,
-        # The driver's ten retries would each wait for the time-outs above (more than 20 s against a hung server), and
-        # send commands twice whose first answer was lost.  Whoever needs the lock decides what to do without it.
+        # Each retry would wait for the time-outs above again, and send commands twice whose first answer was
+        # lost.  redis.Redis retries ten times unless told otherwise.  Whoever needs the lock decides what to do without
+        # it.
         retry=Retry(NoBackoff(), 0),
-        # Server pushes (RESP3) would make the pool take a closed connection for one with news, and hand it out.
-        protocol=2,
+        # A server that announces maintenance would otherwise have the driver stretch these time-outs to 10 s.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
 
