@@ -15,12 +15,16 @@ CONNECT_TIMEOUT_S = 2
 STATEMENT_TIMEOUT_S = 120
 RECYCLE_S = 1800
 
-_SET_UP = (
-    f"SET SESSION time_zone = '+00:00', SESSION sql_mode = '{SQL_MODE}', SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}"
-)
+_SET_UP = f"SET SESSION time_zone = '+00:00', SESSION sql_mode = '{SQL_MODE}', SESSION innodb_lock_wait_timeout = {LOCK_WAIT_S}"
 
 
-def make_engine(url: str, *, pool_size: int = 3, connect_timeout_s: int = CONNECT_TIMEOUT_S) -> Engine:
+def make_engine(
+    url: str,
+    *,
+    pool_size: int = 3,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    answer_timeout_s: float = STATEMENT_TIMEOUT_S,
+) -> Engine:
     """An engine for ``url`` whose every session is READ COMMITTED, UTC and strict.
 
     READ COMMITTED: with REPEATABLE READ, ``SELECT … FOR UPDATE`` on an absent key and then INSERT deadlocks nearly always.
@@ -34,8 +38,8 @@ def make_engine(url: str, *, pool_size: int = 3, connect_timeout_s: int = CONNEC
         pool_recycle=RECYCLE_S,
         connect_args={
             "connect_timeout": connect_timeout_s,
-            "read_timeout": STATEMENT_TIMEOUT_S,
-            "write_timeout": STATEMENT_TIMEOUT_S,
+            "read_timeout": answer_timeout_s,
+            "write_timeout": answer_timeout_s,
             "charset": "utf8mb4",
             "init_command": _SET_UP,
         },

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from runstate import documents
+from runstate.errors import Fenced
 from runstate.statuses import JobState, Role, RunStatus
 
 MAX_STATEMENT_BYTES = 1_000_000
@@ -48,20 +49,55 @@ def insert_job_zero(connection: Connection, run_id: str) -> None:
     )
 
 
-def insert_planned(connection: Connection, run_id: str, first_no: int, payloads: Sequence[str], *, role: Role = Role.WORK) -> None:
+def insert_planned(
+    connection: Connection, run_id: str, first_no: int, payloads: Sequence[str], *, role: Role = Role.WORK
+) -> None:
     """Write jobs ``first_no, first_no + 1, …`` with these payloads (JSON texts), pending and due at once."""
     for start in range(0, len(payloads), 500):
         rows = payloads[start : start + 500]
-        values = ", ".join(f"(:run_id, {first_no + start + i}, :role, 'pending', :p{i}, NOW(6))" for i in range(len(rows)))
+        values = ", ".join(
+            f"(:run_id, {first_no + start + i}, :role, 'pending', :p{i}, NOW(6))" for i in range(len(rows))
+        )
         connection.execute(
             text(f"INSERT INTO jobs (run_id, job_no, role, state, payload, due_at) VALUES {values}"),
             {"run_id": run_id, "role": role.value} | {f"p{i}": payload for i, payload in enumerate(rows)},
         )
 
 
-def delete_planned(connection: Connection, run_id: str) -> int:
-    """Forget what a lost planner wrote: a takeover plans again from the start."""
-    return connection.execute(text("DELETE FROM jobs WHERE run_id = :run_id AND job_no > 0"), {"run_id": run_id}).rowcount
+def delete_planned(connection: Connection, run_id: str, *, most: int = 5000) -> int:
+    """Forget up to ``most`` jobs that a lost planner wrote: a takeover plans again from the start."""
+    return connection.execute(
+        text("DELETE FROM jobs WHERE run_id = :run_id AND job_no > 0 ORDER BY run_id, job_no LIMIT :most"),
+        {"run_id": run_id, "most": most},
+    ).rowcount
+
+
+def hold_planning(connection: Connection, claim: Claim, jobs_total: int) -> None:
+    """Close a batch of planning: the claim first (its row is locked), the run's fence last.  Raises `Fenced`."""
+    passed = connection.execute(
+        text(
+            "UPDATE runs SET jobs_total = :jobs_total, progress_at = NOW(6), heartbeat_at = NOW(6)"
+            " WHERE run_id = :run_id AND fence = :fence AND status = 'planning'"
+        ),
+        {"run_id": claim.run_id, "fence": claim.fence, "jobs_total": jobs_total},
+    )
+    if passed.rowcount != 1:
+        raise Fenced("run", f"run {claim.run_id} is no longer being planned under fence {claim.fence}")
+
+
+def hold_run(connection: Connection, claim: Claim) -> None:
+    """Close a checkpoint: share lock on the run's row, with status and fence.  Raises `Fenced`."""
+    allowed = "'planning'" if claim.role is Role.PLAN else "'running'"
+    if (
+        connection.execute(
+            text(
+                f"SELECT 1 FROM runs WHERE run_id = :run_id AND fence = :fence AND status IN ({allowed}) LOCK IN SHARE MODE"
+            ),
+            {"run_id": claim.run_id, "fence": claim.fence},
+        ).one_or_none()
+        is None
+    ):
+        raise Fenced("run", f"run {claim.run_id} does not run under fence {claim.fence} any more")
 
 
 _CLAIM = text(
@@ -70,34 +106,48 @@ _CLAIM = text(
     " WHERE run_id = :run_id AND job_no = :job_no AND state = 'queued'"
 )
 _CLAIMED = text(
-    "SELECT j.role, j.claims, j.attempts, j.crashes, j.payload, j.letter_id, r.kind, r.fence, r.status, r.args"
-    " FROM jobs j JOIN runs r ON r.run_id = j.run_id WHERE j.run_id = :run_id AND j.job_no = :job_no"
+    "SELECT j.role, j.claims, j.attempts, j.crashes, j.payload, j.letter_id, j.worker, j.worker_boot,"
+    " r.kind, r.fence, r.status, r.args FROM jobs j JOIN runs r ON r.run_id = j.run_id"
+    " WHERE j.run_id = :run_id AND j.job_no = :job_no AND j.claim_token = :token"
 )
 
 
-def claim(connection: Connection, run_id: str, job_no: int, *, lease_s: int, worker: str, boot: str) -> Claim | None:
+def new_token() -> str:
+    """A claim's token: made before the transaction, so that a COMMIT without an answer can be resolved by it."""
+    return secrets.token_hex(16)
+
+
+def claim(
+    connection: Connection, run_id: str, job_no: int, *, token: str, lease_s: int, worker: str, boot: str
+) -> Claim | None:
     """Take a queued job of a run that runs; None for a duplicate or late message, or a run that does not run.
 
     Must be followed by a commit. If the run does not run at the moment (paused), the job goes back to ``pending``; a lost
     claim (``running`` with its lease run out) is the dispatcher's to judge, which counts what it cost.
     """
-    token = secrets.token_hex(16)
     key = {"run_id": run_id, "job_no": job_no}
     taken = connection.execute(_CLAIM, key | {"token": token, "lease_s": lease_s, "worker": worker, "boot": boot})
     if taken.rowcount != 1:
         return None
-    row = connection.execute(_CLAIMED, key).mappings().one_or_none()
+    found = find_claim(connection, run_id, job_no, token=token, lease_s=lease_s)
+    if found is None:
+        connection.execute(
+            text(
+                "UPDATE jobs SET state = 'pending', claims = claims - 1, claim_token = NULL, lease_until = NULL,"
+                " queued_at = NULL WHERE run_id = :run_id AND job_no = :job_no AND claim_token = :token"
+            ),
+            key | {"token": token},
+        )
+    return found
+
+
+def find_claim(connection: Connection, run_id: str, job_no: int, *, token: str, lease_s: int) -> Claim | None:
+    """The claim with this token, or None if there is none or its run does not run."""
+    row = connection.execute(_CLAIMED, {"run_id": run_id, "job_no": job_no, "token": token}).mappings().one_or_none()
     if row is None:
         return None
     role = Role(row["role"])
     if row["status"] != (RunStatus.PLANNING if role is Role.PLAN else RunStatus.RUNNING):
-        connection.execute(
-            text(
-                "UPDATE jobs SET state = 'pending', claims = claims - 1, claim_token = NULL, lease_until = NULL, queued_at = NULL"
-                " WHERE run_id = :run_id AND job_no = :job_no AND claim_token = :token"
-            ),
-            key | {"token": token},
-        )
         return None
     return Claim(
         run_id=run_id,
@@ -112,8 +162,8 @@ def claim(connection: Connection, run_id: str, job_no: int, *, lease_s: int, wor
         fence=row["fence"],
         args=documents.load(row["args"]),
         lease_s=lease_s,
-        worker=worker,
-        worker_boot=boot,
+        worker=row["worker"],
+        worker_boot=row["worker_boot"],
         letter_id=row["letter_id"],
     )
 
@@ -135,7 +185,9 @@ def renew(connection: Connection, claim: Claim) -> str | None:
     if kept.rowcount != 1:
         return "lease_lost"
     beat = connection.execute(
-        text("UPDATE runs SET heartbeat_at = NOW(6) WHERE run_id = :run_id AND fence = :fence AND status IN ('planning', 'running')"),
+        text(
+            "UPDATE runs SET heartbeat_at = NOW(6) WHERE run_id = :run_id AND fence = :fence AND status IN ('planning', 'running')"
+        ),
         {"run_id": claim.run_id, "fence": claim.fence},
     )
     if beat.rowcount == 1:
@@ -209,6 +261,32 @@ def results(connection: Connection, run_id: str, *, batch: int = 500) -> Iterato
 def result_of(connection: Connection, run_id: str, job_no: int) -> dict[str, Any]:
     """One job's recorded result, ``{}`` where there is none."""
     found = connection.scalar(
-        text("SELECT result FROM jobs WHERE run_id = :run_id AND job_no = :job_no"), {"run_id": run_id, "job_no": job_no}
+        text("SELECT result FROM jobs WHERE run_id = :run_id AND job_no = :job_no"),
+        {"run_id": run_id, "job_no": job_no},
     )
     return documents.load(found) or {}
+
+
+def planned_total(connection: Connection, run_id: str) -> int:
+    """How many jobs a run's planning has written so far, as its row says."""
+    return int(
+        connection.scalar(text("SELECT jobs_total FROM runs WHERE run_id = :run_id FOR UPDATE"), {"run_id": run_id})
+        or 0
+    )
+
+
+def has_attempt(connection: Connection, claim: Claim) -> bool:
+    """Whether this claim's end was recorded."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM job_attempts WHERE run_id = :run_id AND job_no = :job_no AND claim_no = :claim_no)"
+            ),
+            {"run_id": claim.run_id, "job_no": claim.job_no, "claim_no": claim.claim_no},
+        )
+    )
+
+
+def run_status(connection: Connection, run_id: str) -> RunStatus:
+    """Where the run stands."""
+    return RunStatus(connection.scalar(text("SELECT status FROM runs WHERE run_id = :run_id"), {"run_id": run_id}))

@@ -28,7 +28,9 @@ def migrate(engine: Engine) -> str:
     with engine.connect() as guard, engine.connect() as connection:
         # GET_LOCK dies with its session, silently; here its session does nothing but wait, and DDL is what it guards.
         if guard.scalar(text("SELECT GET_LOCK(:name, :wait_s)"), {"name": LOCK_NAME, "wait_s": LOCK_WAIT_S}) != 1:
-            raise DatabaseUnavailable(f"another migration has held {LOCK_NAME} for {LOCK_WAIT_S} s; see SHOW PROCESSLIST")
+            raise DatabaseUnavailable(
+                f"another migration has held {LOCK_NAME} for {LOCK_WAIT_S} s; see SHOW PROCESSLIST"
+            )
         try:
             command.upgrade(_config(connection), "head")
             connection.commit()
@@ -64,7 +66,10 @@ def main() -> int:
     """Migrate the database of ``DATABASE_URL``."""
     url = os.environ.get("DATABASE_URL")
     if not url:
-        print("DATABASE_URL is not set: run `make up`, or set it to mysql+pymysql://user:password@host:port/database", file=sys.stderr)
+        print(
+            "DATABASE_URL is not set: run `make up`, or set it to mysql+pymysql://user:password@host:port/database",
+            file=sys.stderr,
+        )
         return 2
     print(f"schema at revision {migrate(make_engine(url))}")
     return 0

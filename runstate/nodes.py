@@ -57,5 +57,6 @@ def all_nodes(connection: Connection) -> list[Node]:
         )
     ).mappings()
     return [
-        Node(**{**row, "queues": tuple(q for q in row["queues"].split(",") if q), "age_s": float(row["age_s"])}) for row in rows
+        Node(**{**row, "queues": tuple(q for q in row["queues"].split(",") if q), "age_s": float(row["age_s"])})
+        for row in rows
     ]

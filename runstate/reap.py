@@ -85,5 +85,3 @@ def find_lost(connection: Connection, kind: str, lease_s: int) -> list[LostClaim
         )
         for row in rows
     ]
-
-

@@ -151,7 +151,9 @@ def _end_job(connection: Connection, claim: Claim, outcome: Outcome, *, only_exp
         },
     )
     if ended.rowcount != 1:
-        raise Fenced("claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's: its claim was lost")
+        raise Fenced(
+            "claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's: its claim was lost"
+        )
 
 
 def _set_result(connection: Connection, claim: Claim, result: Mapping[str, Any]) -> None:
@@ -213,7 +215,9 @@ def _pass_fence(
         key | {"jobs_total": outcome.jobs_total},
     )
     if passed.rowcount != 1:
-        raise Fenced("run", f"run {claim.run_id} moved on from fence {claim.fence}: nothing of job {claim.job_no} was written")
+        raise Fenced(
+            "run", f"run {claim.run_id} moved on from fence {claim.fence}: nothing of job {claim.job_no} was written"
+        )
     return _after_fence(connection, claim, outcome, has_finish=has_finish)
 
 
@@ -226,7 +230,9 @@ def _after_fence(
     if fail_reason:
         return end_run(connection, claim.run_id, RunStatus.FAILED, reason=fail_reason), []
     row = connection.execute(
-        text("SELECT status, jobs_total, jobs_done + jobs_dead + jobs_cancelled AS accounted FROM runs WHERE run_id = :run_id"),
+        text(
+            "SELECT status, jobs_total, jobs_done + jobs_dead + jobs_cancelled AS accounted FROM runs WHERE run_id = :run_id"
+        ),
         {"run_id": claim.run_id},
     ).one()
     status = RunStatus(row.status)
@@ -245,7 +251,9 @@ def _after_fence(
     if outcome.ending not in (Ending.DONE, Ending.DEAD):
         return status, []
     if not has_finish:
-        return end_run(connection, claim.run_id, RunStatus.COMPLETED, result=outcome.result if claim.role is Role.PLAN else None), []
+        return end_run(
+            connection, claim.run_id, RunStatus.COMPLETED, result=outcome.result if claim.role is Role.PLAN else None
+        ), []
     # A new row, which nobody else can hold: the one thing that may come after the run's lock.
     finish_no = int(row.jobs_total) + 1
     connection.execute(

@@ -129,7 +129,8 @@ def find(connection: Connection, run_id: str, *, lock: bool = False) -> Run | No
     """The run, or None; with ``lock`` its row is locked (and then nothing else may be locked after it)."""
     row = (
         connection.execute(
-            text(f"SELECT {_COLUMNS} FROM runs WHERE run_id = :run_id" + (" FOR UPDATE" if lock else "")), {"run_id": run_id}
+            text(f"SELECT {_COLUMNS} FROM runs WHERE run_id = :run_id" + (" FOR UPDATE" if lock else "")),
+            {"run_id": run_id},
         )
         .mappings()
         .one_or_none()
@@ -149,7 +150,8 @@ def find_by_idempotency_key(connection: Connection, kind: str, key: str) -> Run 
     """The run that took this idempotency key of this kind, whatever became of it."""
     row = (
         connection.execute(
-            text(f"SELECT {_COLUMNS} FROM runs WHERE kind = :kind AND idempotency_key = :key"), {"kind": kind, "key": key}
+            text(f"SELECT {_COLUMNS} FROM runs WHERE kind = :kind AND idempotency_key = :key"),
+            {"kind": kind, "key": key},
         )
         .mappings()
         .one_or_none()

@@ -61,7 +61,10 @@ OPEN_JOBS = (JobState.PENDING, JobState.QUEUED, JobState.RUNNING)
 RUN_TRANSITIONS: dict[tuple[RunStatus, RunStatus], str] = {
     (RunStatus.REQUESTED, RunStatus.REFUSED): "Admission found another active run of the key.",
     (RunStatus.REQUESTED, RunStatus.CANCELLED): "An operator or a revoke took the start back before admission.",
-    (RunStatus.REQUESTED, RunStatus.FAILED): "The start cannot be admitted as it stands (unknown kind, bad arguments by name).",
+    (
+        RunStatus.REQUESTED,
+        RunStatus.FAILED,
+    ): "The start cannot be admitted as it stands (unknown kind, bad arguments by name).",
     (RunStatus.REQUESTED, RunStatus.PLANNING): "Admitted: the key is free, the fence is raised, job 0 is written.",
     (RunStatus.PLANNING, RunStatus.RUNNING): "The plan is complete; its jobs may be claimed.",
     (RunStatus.PLANNING, RunStatus.COMPLETED): "The plan has no jobs and the kind no finish.",
@@ -71,7 +74,10 @@ RUN_TRANSITIONS: dict[tuple[RunStatus, RunStatus], str] = {
     (RunStatus.PAUSED, RunStatus.RUNNING): "An operator resumed it.",
     (RunStatus.RUNNING, RunStatus.COMPLETED): "The last job was recorded.",
     (RunStatus.PAUSED, RunStatus.COMPLETED): "The last job was already in a worker's hands when the pause came.",
-    (RunStatus.RUNNING, RunStatus.FAILED): "finish became a dead letter, a threshold was crossed, or an operator recovered it.",
+    (
+        RunStatus.RUNNING,
+        RunStatus.FAILED,
+    ): "finish became a dead letter, a threshold was crossed, or an operator recovered it.",
     (RunStatus.PAUSED, RunStatus.FAILED): "As from running.",
     (RunStatus.RUNNING, RunStatus.CANCELLING): "An operator cancelled; jobs in workers' hands are being stopped.",
     (RunStatus.PAUSED, RunStatus.CANCELLING): "An operator cancelled it out of a pause.",

@@ -39,7 +39,9 @@ def requested_count(connection: Connection) -> int:
     """Starts that should have a message by now."""
     return int(
         connection.scalar(
-            text("SELECT COUNT(*) FROM runs WHERE status = 'requested' AND (not_before IS NULL OR not_before <= NOW(6))")
+            text(
+                "SELECT COUNT(*) FROM runs WHERE status = 'requested' AND (not_before IS NULL OR not_before <= NOW(6))"
+            )
         )
         or 0
     )
@@ -67,7 +69,8 @@ def take_due_requests(connection: Connection, most: int) -> list[DueRequest]:
             {"run_ids": [row["run_id"] for row in rows], "cap_s": MAX_REPUBLISH_S},
         )
     return [
-        DueRequest(row["run_id"], row["kind"], documents.load(row["args"]), documents.load(row["canvas"])) for row in rows
+        DueRequest(row["run_id"], row["kind"], documents.load(row["args"]), documents.load(row["canvas"]))
+        for row in rows
     ]
 
 
@@ -152,7 +155,9 @@ def take_unheard(connection: Connection, kinds: Sequence[str], most: int) -> lis
 def runs_to_clear(connection: Connection) -> list[tuple[str, RunStatus]]:
     """Runs that are being cancelled, or ended with jobs still open."""
     rows = connection.execute(
-        text("SELECT run_id, status FROM runs WHERE status = 'cancelling' UNION SELECT run_id, status FROM runs WHERE leftovers = 1")
+        text(
+            "SELECT run_id, status FROM runs WHERE status = 'cancelling' UNION SELECT run_id, status FROM runs WHERE leftovers = 1"
+        )
     )
     return [(row.run_id, RunStatus(row.status)) for row in rows]
 
@@ -177,12 +182,15 @@ def cancel_open_jobs(connection: Connection, run_id: str) -> int:
 def close_cleared(connection: Connection, run_id: str) -> bool:
     """cancelling → cancelled, or the end of the leftovers, once no job is open."""
     open_jobs = connection.scalar(
-        text("SELECT COUNT(*) FROM jobs WHERE run_id = :run_id AND state IN ('pending', 'queued', 'running')"), {"run_id": run_id}
+        text("SELECT COUNT(*) FROM jobs WHERE run_id = :run_id AND state IN ('pending', 'queued', 'running')"),
+        {"run_id": run_id},
     )
     if open_jobs:
         return False
     cancelled = connection.execute(
-        text("UPDATE runs SET status = 'cancelled', finished_at = NOW(6) WHERE run_id = :run_id AND status = 'cancelling'"),
+        text(
+            "UPDATE runs SET status = 'cancelled', finished_at = NOW(6) WHERE run_id = :run_id AND status = 'cancelling'"
+        ),
         {"run_id": run_id},
     ).rowcount
     cleared = connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,7 +51,13 @@ class Work(Protocol):
         """
 
     def checkpoint(self, fn: Callable[[Connection], Any]) -> Any:
-        """Run ``fn`` in a transaction of its own that commits only while the claim and the run's fence hold."""
+        """Run ``fn`` in a transaction of its own that commits only while the claim and the run's fence hold.
+
+        Like effects, ``fn`` may run several times.  Raises `WorkStopped` where they do not hold.
+        """
+
+    def job_results(self) -> Iterator[dict[str, Any]]:
+        """The results of this run's done work jobs, streamed in order of job number (for ``finish``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,13 @@ class Backoff:
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
-            raise ValueError(f"Backoff(max_attempts={self.max_attempts}): at least 1, the first try counts as an attempt")
+            raise ValueError(
+                f"Backoff(max_attempts={self.max_attempts}): at least 1, the first try counts as an attempt"
+            )
         if not 0 <= self.base_s <= self.cap_s:
-            raise ValueError(f"Backoff(base_s={self.base_s}, cap_s={self.cap_s}): give 0 <= base_s <= cap_s, in seconds")
+            raise ValueError(
+                f"Backoff(base_s={self.base_s}, cap_s={self.cap_s}): give 0 <= base_s <= cap_s, in seconds"
+            )
 
 
 def _no_key(args: Args) -> str | None:
@@ -115,7 +125,9 @@ class JobKind:
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("queue", self.queue)):
             if not _NAME.match(value):
-                raise ValueError(f"JobKind({label}={value!r}): lower-case letters, digits and _, starting with a letter, at most 40")
+                raise ValueError(
+                    f"JobKind({label}={value!r}): lower-case letters, digits and _, starting with a letter, at most 40"
+                )
         for label, function in (("plan", self.plan), ("perform", self.perform)):
             if not callable(function):
                 raise TypeError(
@@ -126,7 +138,9 @@ class JobKind:
         if not 1 <= self.window <= MAX_WINDOW:
             raise ValueError(f"JobKind({self.name!r}, window={self.window}): between 1 and {MAX_WINDOW} jobs")
         if self.lease_s < 3:
-            raise ValueError(f"JobKind({self.name!r}, lease_s={self.lease_s}): at least 3 s, a claim is renewed at a third of it")
+            raise ValueError(
+                f"JobKind({self.name!r}, lease_s={self.lease_s}): at least 3 s, a claim is renewed at a third of it"
+            )
         if self.timeout_s < 1 or self.max_crashes < 1 or self.stale_after_s < 1:
             raise ValueError(f"JobKind({self.name!r}): timeout_s, max_crashes and stale_after_s start at 1")
 

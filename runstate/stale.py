@@ -1,0 +1,49 @@
+"""Stale: active, not paused, with work due for long, and neither it nor its queue has moved in that time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, text
+
+from runstate.runs import Run
+from runstate.statuses import RunStatus
+
+
+def stale_since(connection: Connection, run: Run, stale_after_s: int, queue_kinds: Sequence[str]) -> datetime | None:
+    """When the run's heartbeat last moved, if it is stale; None if it is healthy or waits behind others.
+
+    ``queue_kinds``  the kinds that share the run's queue: while any of their runs beats, this one is waiting, not stale.
+    """
+    if run.status not in (RunStatus.PLANNING, RunStatus.RUNNING, RunStatus.CANCELLING) or run.heartbeat_at is None:
+        return None
+    horizon = run.seen_at - timedelta(seconds=stale_after_s)
+    if run.heartbeat_at > horizon or not _due_before(connection, run.run_id, horizon):
+        return None
+    return None if _queue_moved_since(connection, queue_kinds, horizon) else run.heartbeat_at
+
+
+def _due_before(connection: Connection, run_id: str, horizon: datetime) -> bool:
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE run_id = :run_id AND ("
+                " (state IN ('pending', 'queued') AND due_at <= :horizon) OR (state = 'running' AND lease_until <= :horizon)))"
+            ),
+            {"run_id": run_id, "horizon": horizon},
+        )
+    )
+
+
+def _queue_moved_since(connection: Connection, kinds: Sequence[str], horizon: datetime) -> bool:
+    # Every claim renews or records within a lease, and both move its run's heartbeat, so the heartbeats tell.
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT EXISTS (SELECT 1 FROM runs WHERE status IN ('planning', 'running', 'paused', 'cancelling')"
+                " AND kind IN :kinds AND heartbeat_at > :horizon)"
+            ).bindparams(bindparam("kinds", expanding=True)),
+            {"kinds": list(kinds), "horizon": horizon},
+        )
+    )

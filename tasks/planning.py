@@ -1,0 +1,102 @@
+"""Planning, job 0: the kind's plan is streamed into job rows, batch by batch, each closed by the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+
+from runstate import documents, jobs
+from runstate.errors import Fenced
+from runstate.jobs import MAX_STATEMENT_BYTES
+from runstate.record import Ending, Outcome
+from runstate.transaction import in_transaction
+from tasks import clients, failpoints
+from tasks.errors import Permanent
+from tasks.kinds import MAX_ARGS_BYTES, JobKind
+from tasks.lease import Kept
+from tasks.work import ClaimedWork
+
+BATCH_JOBS = 500
+
+
+def plan_run(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome:
+    """Write the plan's jobs and say how many there are; constant memory, however long the plan.
+
+    A planner that takes over from a lost one starts again: first what that one wrote is deleted.
+    Raises `Permanent` for a payload that is no JSON or too large, and whatever the kind's ``plan`` raises.
+    """
+    while _in_planning(kept, lambda c: jobs.delete_planned(c, work.run_id), total=0, repeatable=True):
+        kept.stop_if_asked()
+    returned: dict[str, Any] = {}
+    total = 0
+    for batch in _batches(_texts(kind.plan(work.args), kind, returned)):
+        kept.stop_if_asked()
+        first_no = total + 1
+        _in_planning(
+            kept,
+            partial(_insert, run_id=work.run_id, first_no=first_no, payloads=batch),
+            total=total + len(batch),
+        )
+        total += len(batch)
+    return Outcome(Ending.DONE, result=returned, jobs_total=total)
+
+
+def _insert(connection: Connection, *, run_id: str, first_no: int, payloads: list[str]) -> None:
+    jobs.insert_planned(connection, run_id, first_no, payloads)
+
+
+def _in_planning(kept: Kept, write: Callable[[Connection], Any], *, total: int, repeatable: bool = False) -> Any:
+    """One batch: the claim's row first, the batch, the run's fence last."""
+    claim = kept.claim
+
+    def steps(connection: Connection) -> Any:
+        if not jobs.is_mine(connection, claim):
+            raise Fenced("claim", f"the planning of run {claim.run_id} is no longer this worker's")
+        written = write(connection)
+        jobs.hold_planning(connection, claim, total)
+        failpoints.hit("plan.batch", connection)
+        return written
+
+    def committed(connection: Connection) -> Any:
+        # The same rows again would be refused by their primary key; whether they are there tells.
+        return True if not repeatable and jobs.planned_total(connection, claim.run_id) == total else None
+
+    return in_transaction(clients.engine(), steps, wait_for_database_s=claim.lease_s, committed=committed)
+
+
+def _texts(plan: Iterable[Any], kind: JobKind, returned: dict[str, Any]) -> Iterator[str]:
+    """The plan's payloads as JSON texts; what a generator returns goes into ``returned``."""
+    for number, payload in enumerate(_with_return(plan, returned), start=1):
+        try:
+            text = documents.dump(payload)
+        except (TypeError, ValueError) as error:
+            raise Permanent(f"plan of kind {kind.name!r}: payload {number} is not JSON: {error}") from error
+        if len(text.encode()) > MAX_ARGS_BYTES:
+            raise Permanent(
+                f"plan of kind {kind.name!r}: payload {number} has {len(text.encode())} bytes of JSON, at most "
+                f"{MAX_ARGS_BYTES} fit; let the payload say where the data lies"
+            )
+        yield text
+
+
+def _with_return(plan: Iterable[Any], returned: dict[str, Any]) -> Generator[Any, None, None]:
+    # An iterator that is no generator returns nothing.
+    result: object = yield from plan  # type: ignore[func-returns-value]
+    if isinstance(result, Mapping):
+        returned.update(result)
+
+
+def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(batch) == BATCH_JOBS or size + len(text) > MAX_STATEMENT_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch

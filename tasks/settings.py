@@ -1,0 +1,86 @@
+"""Holdfast's settings: one frozen object, from the environment, else from ``var/stack.env`` of `make up`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tasks.errors import TasksError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingsMissing(TasksError):
+    """A setting that has no default is nowhere to be found."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """Where things are and how patient to be; without a repr, for the addresses hold passwords."""
+
+    database_url: str
+    redis_url: str
+    broker_url: str
+    import_roots: tuple[Path, ...]
+    import_tables: tuple[str, ...]
+    var: Path
+    lock_ttl_s: float = 5.0
+    dispatch_interval_s: float = 0.5
+    control_queue: str = "control"
+    extra_kinds: tuple[str, ...] = ()
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process; the environment wins over ``<HOLDFAST_VAR>/stack.env``.
+
+    Raises `SettingsMissing`, naming the variable and what sets it.
+    """
+    environ = os.environ if environ is None else environ
+    var = Path(environ.get("HOLDFAST_VAR") or PROJECT_ROOT / "var").absolute()
+    values = {**read_env_file(var / "stack.env"), **environ}
+
+    def required(name: str) -> str:
+        value = values.get(name)
+        if not value:
+            raise SettingsMissing(
+                f"{name} is not set: run `make up` (it writes {var / 'stack.env'}), or set it to your own server"
+            )
+        return value
+
+    redis_url = required("REDIS_URL")
+    return Settings(
+        database_url=required("DATABASE_URL"),
+        redis_url=redis_url,
+        broker_url=values.get("CELERY_BROKER_URL") or redis_url,
+        import_roots=tuple(
+            Path(p) for p in (values.get("IMPORT_ROOTS") or str(var / "imports")).split(os.pathsep) if p
+        ),
+        import_tables=_words(values.get("IMPORT_TABLES")),
+        var=var,
+        lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
+        dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
+        extra_kinds=_words(values.get("HOLDFAST_KINDS")),
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This process' settings, read once."""
+    return load_settings()
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The ``KEY=value`` lines of a file, ``{}`` where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())

@@ -1,0 +1,102 @@
+"""What ``perform`` gets in its hands: `tasks.kinds.Work`, made of a claim that is being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from runstate import jobs
+from runstate.errors import Fenced
+from runstate.transaction import in_transaction
+from tasks import clients, failpoints
+from tasks.errors import WorkStopped
+from tasks.kinds import Effects
+from tasks.lease import Kept
+
+
+class ClaimedWork:
+    """One claim's view of the machinery."""
+
+    def __init__(self, kept: Kept) -> None:
+        claim = kept.claim
+        self._kept = kept
+        self.claim = claim
+        self._effects: list[Effects] = []
+        self._plan: Mapping[str, Any] | None = None
+        self.run_id = claim.run_id
+        self.job_no = claim.job_no
+        self.fence = claim.fence
+        self.args = claim.args
+        self.payload = claim.payload
+        self.attempt = claim.attempts + 1
+
+    @property
+    def engine(self) -> Engine:
+        return clients.engine()
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        if self._plan is None:
+            self._plan = _plan_of(self.run_id)
+        return self._plan
+
+    def stop_if_asked(self) -> None:
+        self._kept.stop_if_asked()
+
+    def on_record(self, effects: Effects) -> None:
+        self._effects.append(effects)
+
+    def effects(self) -> Effects | None:
+        """All effects asked for, as one, in the order in which they were asked for."""
+        asked = self._effects
+        if not asked:
+            return None
+
+        def run_all(connection: Connection) -> dict[str, Any]:
+            merged: dict[str, Any] = {}
+            for effects in asked:
+                merged.update(effects(connection) or {})
+            return merged
+
+        return run_all
+
+    def checkpoint(self, fn: Callable[[Connection], Any]) -> Any:
+        self.stop_if_asked()
+        claim = self._kept.claim
+
+        def steps(connection: Connection) -> Any:
+            result = fn(connection)
+            if not jobs.is_mine(connection, claim):
+                raise Fenced("claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's")
+            jobs.hold_run(connection, claim)
+            failpoints.hit("checkpoint.before_commit", connection)
+            return result
+
+        try:
+            return in_transaction(clients.engine(), steps, wait_for_database_s=claim.lease_s)
+        except Fenced as fenced:
+            raise self.stopped_by(fenced) from fenced
+
+    def stopped_by(self, fenced: Fenced) -> WorkStopped:
+        """What a failed fence means for the work, as the run's row tells it now."""
+        if fenced.what == "claim":
+            return WorkStopped("lease_lost", str(fenced))
+        reason = in_transaction(clients.engine(), lambda c: jobs.renew(c, self._kept.claim))
+        return WorkStopped(reason or "fenced", str(fenced))
+
+    def job_results(self) -> Iterator[dict[str, Any]]:
+        with clients.engine().connect() as connection:
+            yield from jobs.results(connection, self.run_id)
+
+
+_last_plan: tuple[str, Mapping[str, Any]] | None = None
+
+
+def _plan_of(run_id: str) -> Mapping[str, Any]:
+    """What planning returned: read once per run, for a worker mostly does the jobs of one run after another."""
+    global _last_plan
+    if _last_plan is None or _last_plan[0] != run_id:
+        _last_plan = (run_id, in_transaction(clients.engine(), lambda c: jobs.result_of(c, run_id, 0)))
+    return _last_plan[1]
