@@ -38,10 +38,11 @@ runs = Table(
     Column("run_id", ascii_id(36), primary_key=True),
     Column("kind", ascii_word(40), nullable=False),
     Column("admission_key", text_key(512)),
-    Column("admission_hash", ascii_id(64)),
+    # VARCHAR: MariaDB takes no CHAR into a generated column (its padding depends on the session's sql_mode).
+    Column("admission_hash", ascii_word(64)),
     Column(
         "active_key",
-        ascii_id(64),
+        ascii_word(64),
         # The final no: one active run per key even if Redis forgets every lock.
         Computed("IF(status IN ('planning','running','paused','cancelling'), admission_hash, NULL)", persisted=True),
     ),
