@@ -38,9 +38,10 @@ def test_a_held_lock_outlives_its_time_to_live(client: redis.Redis) -> None:
 
 def test_a_held_lock_refuses_others_and_names_the_holder(client: redis.Redis) -> None:
     """LockHeld carries who holds it and for how long."""
-    with held(client, NAME, ttl_s=5, owner="the first"), pytest.raises(LockHeld) as caught:
-        with held(client, NAME, ttl_s=5, owner="the second"):
-            pytest.fail("two holders")
+    first = held(client, NAME, ttl_s=5, owner="the first")
+    second = held(client, NAME, ttl_s=5, owner="the second")
+    with first, pytest.raises(LockHeld) as caught, second:
+        pytest.fail("two holders")
     assert caught.value.owner == "the first"
     assert caught.value.ttl_s is not None and 0 < caught.value.ttl_s <= 5
 
@@ -49,26 +50,25 @@ def test_a_held_lock_refuses_others_and_names_the_holder(client: redis.Redis) ->
 def test_a_lock_that_is_gone_is_told_to_the_work(client: redis.Redis, how: str) -> None:
     """Whoever deletes, takes or flushes the key: the work hears within a third of the time to live."""
     told: list[str] = []
-    with pytest.raises(LockLost, match="deleted, or expired"):
-        with held(client, NAME, ttl_s=0.9, owner="me", on_lost=told.append) as keeper:
-            match how:
-                case "deleted":
-                    client.delete(lock_key(NAME))
-                case "taken":
-                    client.set(lock_key(NAME), "somebody else's")
-                case "flushed":
-                    client.flushall()
-            wait_until(lambda: keeper.lost, timeout_s=0.9)
-            keeper.check()
+    mine = held(client, NAME, ttl_s=0.9, owner="me", on_lost=told.append)
+    with pytest.raises(LockLost, match="deleted, or expired"), mine as keeper:
+        match how:
+            case "deleted":
+                client.delete(lock_key(NAME))
+            case "taken":
+                client.set(lock_key(NAME), "somebody else's")
+            case "flushed":
+                client.flushall()
+        wait_until(lambda: keeper.lost, timeout_s=0.9)
+        keeper.check()
     assert len(told) == 1
     assert client.exists(lock_key(NAME)) == (how == "taken")
 
 
 def test_a_lock_lost_unnoticed_is_an_error_at_the_end(client: redis.Redis) -> None:
     """Work that never asks still does not end as if it had held the lock all the time."""
-    with pytest.raises(LockLost):
-        with held(client, NAME, ttl_s=30, owner="me"):
-            client.delete(lock_key(NAME))
+    with pytest.raises(LockLost), held(client, NAME, ttl_s=30, owner="me"):
+        client.delete(lock_key(NAME))
 
 
 @pytest.mark.parametrize("how", ["hung", "killed"])
@@ -140,18 +140,17 @@ def test_a_forked_child_does_not_believe_that_it_holds_the_lock(client: redis.Re
 
 def test_the_works_own_error_is_never_replaced(client: redis.Redis, servers: Servers) -> None:
     """Work that fails while Redis is away fails with its own error; that the release failed is a note on it."""
-    with pytest.raises(ZeroDivisionError) as caught:
-        with held(client, NAME, ttl_s=30, owner="me"):
-            servers.valkey.kill()
-            _ = 1 / 0
+    with pytest.raises(ZeroDivisionError) as caught, held(client, NAME, ttl_s=30, owner="me"):
+        servers.valkey.kill()
+        _ = 1 / 0
     assert any("cannot release lock" in note for note in caught.value.__notes__)
 
 
 def test_a_release_that_fails_is_reported(client: redis.Redis, servers: Servers) -> None:
     """Work that succeeds while Redis goes away ends with LockUnavailable, which says when the lock frees itself."""
-    with pytest.raises(LockUnavailable, match="it frees itself within 30 s"):
-        with held(client, NAME, ttl_s=30, owner="me"):
-            servers.valkey.kill()
+    mine = held(client, NAME, ttl_s=30, owner="me")
+    with pytest.raises(LockUnavailable, match="it frees itself within 30 s"), mine:
+        servers.valkey.kill()
 
 
 def test_no_thread_is_left_behind(client: redis.Redis) -> None:

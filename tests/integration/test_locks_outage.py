@@ -89,7 +89,7 @@ def test_a_host_that_swallows_packets_is_reported_within_the_budget() -> None:
 def test_a_wrong_password_is_reported_as_what_it_is(servers: Servers, redis_url: str) -> None:
     """Redis refuses us: LockUnavailable with the server's words."""
     port = servers.endpoints.valkey_port
-    with pytest.raises(LockUnavailable, match="WRONGPASS|invalid username-password"):
+    with pytest.raises(LockUnavailable, match=r"WRONGPASS|invalid username-password"):
         TokenLock(connect(f"redis://:wrong@127.0.0.1:{port}/0"), NAME, 5, "me").acquire()
 
 
