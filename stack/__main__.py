@@ -1,4 +1,4 @@
-"""``python -m stack up|down|status|logs``: what the Makefile calls."""
+"""``python -m stack up|down|status|logs|demo``: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import sys
 
 from stack.errors import StackError
-from stack.layout import var_dir
+from stack.layout import PROJECT, var_dir
 from stack.up import down, status, up
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
-    commands = {"up": _up, "down": _down, "status": _status, "logs": _logs}
+    commands = {"up": _up, "down": _down, "status": _status, "logs": _logs, "demo": _demo}
     if len(arguments) != 1 or arguments[0] not in commands:
         print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
         return 2
@@ -47,7 +47,15 @@ def _logs() -> int:
     files = sorted(str(file) for file in (var_dir() / "log").glob("*.log"))
     if not files:
         raise StackError(f"no logs in {var_dir() / 'log'}: `make up` first")
-    os.execvp("tail", ["tail", "-n", "20", "-F", *files])
+    os.execvp("tail", ["tail", "-n", "20", "-F", *files])  # noqa: S606 - becomes `tail`, so that ^C ends it
+
+
+def _demo() -> int:
+    if not (PROJECT / "examples" / "demo.py").exists():
+        print("The stack is up; the sample import (examples/demo.py) is not there yet.")
+        return 0
+    os.chdir(PROJECT)
+    os.execv(sys.executable, [sys.executable, "-m", "examples.demo"])  # noqa: S606 - becomes the demo
 
 
 if __name__ == "__main__":

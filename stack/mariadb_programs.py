@@ -76,7 +76,7 @@ def _install() -> bool:
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
     for command in (install, ["apt-get", "update"], install):
-        done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if command is install and done.returncode == 0:
             return True
     return False
@@ -111,6 +111,7 @@ def _download(debs: Path, options: list[str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        check=False,
     )
     return (
         ""
@@ -126,6 +127,7 @@ def _missing_libraries(options: list[str]) -> list[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        check=False,
     )
     names = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("Inst ")]
     return [name for name in names if _NAME.match(name) and name.startswith("lib")]
@@ -137,5 +139,5 @@ def _own_lists(directory: Path) -> list[str]:
     for needed in (state / "lists/partial", cache / "archives/partial"):
         needed.mkdir(parents=True, exist_ok=True)
     options = [f"-oDir::State::lists={state / 'lists'}", f"-oDir::Cache={cache}", "-oDebug::NoLocking=1"]
-    subprocess.run(["apt-get", *options, "update"], stdin=subprocess.DEVNULL, capture_output=True)
+    subprocess.run(["apt-get", *options, "update"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return options

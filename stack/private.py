@@ -105,6 +105,7 @@ def migrate_schema(environment: dict[str, str]) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise ServerFailed(f"the schema could not be brought up to date:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
