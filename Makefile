@@ -57,6 +57,11 @@ clean: ## remove what tools left behind; the stack's data in var/ stays
 # A stamp for each set of packages: a second call installs nothing and costs nothing.  Stamped last, so that a set-up that
 # was stopped in the middle starts over.
 
+ifneq ($(shell $(PY) -c 'import pip; print("sound")' 2>/dev/null),sound)
+# The Python behind it was removed, or it was never finished: its stamps mean nothing.
+.PHONY: $(VENV)/.runtime $(VENV)/.development
+endif
+
 $(VENV)/.runtime: requirements.txt stack/venv.sh
 	@sh stack/venv.sh $(VENV)
 	@echo "installing the packages of $<"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 from stack.errors import StackError
@@ -54,8 +55,7 @@ def _demo() -> int:
     if not (PROJECT / "examples" / "demo.py").exists():
         print("The stack is up; the sample import (examples/demo.py) is not there yet.")
         return 0
-    os.chdir(PROJECT)
-    os.execv(sys.executable, [sys.executable, "-m", "examples.demo"])  # noqa: S606 - becomes the demo
+    return subprocess.run([sys.executable, "-m", "examples.demo"], cwd=PROJECT, check=False).returncode
 
 
 if __name__ == "__main__":

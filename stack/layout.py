@@ -27,9 +27,10 @@ def socket_path(directory: Path, name: str) -> Path:
     if len(os.fsencode(wanted)) <= MAX_SOCKET_PATH:
         return wanted
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-    short = Path(
-        tempfile.gettempdir() if len(tempfile.gettempdir()) < 40 else "/tmp", f"holdfast-{os.getuid()}-{digest}"
-    )
+    temporary = Path(tempfile.gettempdir())
+    if len(os.fsencode(temporary)) > MAX_SOCKET_PATH // 2:
+        temporary = Path("/tmp")  # noqa: S108 - whose it is is checked below
+    short = temporary / f"holdfast-{os.getuid()}-{digest}"
     short.mkdir(mode=0o700, exist_ok=True)
     found = short.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authori[sz]ation|credentials?|cookie|session[_-]?id"
+_NAMES = (
+    "pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    "|authori[sz]ation|credentials?|cookie|session[_-]?id"
+)
 _PAIR = re.compile(
     rf"""(?ix)
     (?P<name> ["']? [\w.-]* (?:{_NAMES}) [\w-]* ["']? \s* [:=] \s*)
