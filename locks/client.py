@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import redis
 from redis.backoff import NoBackoff
@@ -51,13 +50,20 @@ def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
     )
 
 
-@contextmanager
-def redis_errors(doing: str) -> Iterator[None]:
+class TryingTo:
     """Turn whatever the driver raises inside into `LockUnavailable`; ``doing`` completes "cannot …"."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise LockUnavailable(doing, f"{type(error).__name__}: {error}") from error
+
+    __slots__ = ("doing",)
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, (RedisError, OSError)):
+            raise LockUnavailable(self.doing, f"{type(error).__name__}: {error}") from error
 
 
 def _client_name(owner: str | None) -> str:

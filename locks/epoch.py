@@ -11,7 +11,7 @@ from typing import cast
 
 import redis
 
-from .client import redis_errors
+from .client import TryingTo
 from .scripts import Script
 
 EPOCH_KEY = "holdfast:epoch"
@@ -27,7 +27,7 @@ return ARGV[1]
 
 def read_epoch(client: redis.Redis) -> str | None:
     """The epoch, or None if this database has none (yet, or any more).  Raises `LockUnavailable`."""
-    with redis_errors("read the epoch"):
+    with TryingTo("read the epoch"):
         return cast("str | None", client.get(EPOCH_KEY))
 
 
@@ -36,5 +36,5 @@ def set_epoch_if_absent(client: redis.Redis, epoch: str | None = None) -> str:
 
     Raises `LockUnavailable`.
     """
-    with redis_errors("set the epoch"):
+    with TryingTo("set the epoch"):
         return str(_KEEP_OR_SET(client, [EPOCH_KEY], epoch or uuid.uuid4().hex))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import redis
 
-from .client import redis_errors
+from .client import TryingTo
 from .holder import Holder, read_holder
 from .keys import LOCK_PREFIX
 
@@ -23,7 +23,7 @@ class HeldLock:
 
 def list_locks(client: redis.Redis) -> list[HeldLock]:
     """The locks held now, oldest first.  Reads with SCAN, so Redis goes on serving.  Raises `LockUnavailable`."""
-    with redis_errors("list locks"):
+    with TryingTo("list locks"):
         keys = sorted(set(client.scan_iter(match=LOCK_PREFIX + "*", count=1000)))
         pipeline = client.pipeline(transaction=False)
         pipeline.time()

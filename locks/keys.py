@@ -34,16 +34,13 @@ def canonical_json(name: Json) -> str:
 
 def lock_key(name: Json) -> str:
     """The Redis key of the lock called ``name``, for example ``lock_key(["imports", "flights"])``."""
-    return LOCK_PREFIX + _digest(name)
+    return keys_of(canonical_json(name))[0]
 
 
-def wake_key(name: Json) -> str:
-    """The Redis list on which those who wait for the lock called ``name`` are woken."""
-    return WAKE_PREFIX + _digest(name)
-
-
-def _digest(name: Json) -> str:
-    return hashlib.sha256(canonical_json(name).encode()).hexdigest()
+def keys_of(canonical: str) -> tuple[str, str]:
+    """The key of the lock with this canonical name, and of the list on which those who wait for it are woken."""
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return LOCK_PREFIX + digest, WAKE_PREFIX + digest
 
 
 def _checked(value: Json, where: str) -> Json:

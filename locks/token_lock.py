@@ -8,9 +8,9 @@ import time
 
 import redis
 
-from .client import redis_errors
+from .client import TryingTo
 from .holder import Holder, holder_value, read_holder
-from .keys import Json, canonical_json, lock_key, wake_key
+from .keys import Json, canonical_json, keys_of
 from .scripts import EXTEND, RELEASE
 
 # Below the client's answer time-out: a wait inside Redis must not look like a hung Redis.
@@ -37,13 +37,12 @@ class TokenLock:
 
     def __init__(self, client: redis.Redis, name: Json, ttl_s: float, owner: str) -> None:
         self.name = canonical_json(name)
-        self.key = lock_key(name)
+        self.key, self._wake_key = keys_of(self.name)
         self.ttl_s = ttl_s
         self.owner = owner
         self.valid_until = 0.0
         """The moment, by `time.monotonic`, until which we may believe that we hold it."""
         self._client = client
-        self._wake_key = wake_key(name)
         self._ttl_ms = int(ttl_s * 1000)
         self._value: str | None = None
         self._in_doubt: str | None = None
@@ -58,7 +57,7 @@ class TokenLock:
         asked_at = time.monotonic()
         # Set before asking: if the answer is lost, only this value tells whether the lock was set by us.
         in_doubt, self._in_doubt = self._in_doubt, value
-        with redis_errors(f"acquire lock {self.name}"):
+        with TryingTo(f"acquire lock {self.name}"):
             mine = bool(self._client.set(self.key, value, nx=True, px=self._ttl_ms))
             if not mine and in_doubt:
                 mine = bool(EXTEND(self._client, [self.key], value, self._ttl_ms))
@@ -80,7 +79,7 @@ class TokenLock:
             if left_s <= 0:
                 return False
             nap_s = max(_SHORTEST_NAP_S, min(left_s, random.uniform(0.5, 1.0) * _LONGEST_NAP_S))
-            with redis_errors(f"wait for lock {self.name}"):
+            with TryingTo(f"wait for lock {self.name}"):
                 self._client.blpop([self._wake_key], timeout=nap_s)
         return True
 
@@ -89,7 +88,7 @@ class TokenLock:
         if self._value is None:
             return False
         asked_at = time.monotonic()
-        with redis_errors(f"extend lock {self.name}"):
+        with TryingTo(f"extend lock {self.name}"):
             mine = bool(EXTEND(self._client, [self.key], self._value, self._ttl_ms))
         if mine:
             self.valid_until = asked_at + self.ttl_s
@@ -104,14 +103,14 @@ class TokenLock:
         value = self._value or self._in_doubt
         if value is None:
             return False
-        with redis_errors(f"release lock {self.name}, it frees itself within {self.ttl_s:g} s"):
+        with TryingTo(f"release lock {self.name}, it frees itself within {self.ttl_s:g} s"):
             mine = bool(RELEASE(self._client, [self.key, self._wake_key], value))
         self._value = self._in_doubt = None
         return mine
 
     def holder(self) -> Holder | None:
         """Who holds the lock now, ourselves included; None if it is free.  Raises `LockUnavailable`."""
-        with redis_errors(f"look at lock {self.name}"):
+        with TryingTo(f"look at lock {self.name}"):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.get(self.key)
             pipeline.pttl(self.key)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locks import BadLockName, lock_key
-from locks.keys import canonical_json, wake_key
+from locks.keys import canonical_json, keys_of
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 names = st.recursive(
@@ -100,4 +100,4 @@ def test_keys_stay_as_they_are_between_releases() -> None:
     assert canonical_json({"b": [1, None], "a": "é"}) == '{"a":"é","b":[1,null]}'
     digest = "a609ee62dee364680af5356fd4b993b2746c53893720e902a4a7f28179c371bc"
     assert lock_key(["imports", "flights"]) == f"holdfast:lock:{digest}"
-    assert wake_key(["imports", "flights"]) == f"holdfast:wake:{digest}"
+    assert keys_of('["imports","flights"]') == (f"holdfast:lock:{digest}", f"holdfast:wake:{digest}")

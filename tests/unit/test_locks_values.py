@@ -77,6 +77,6 @@ def test_a_client_name_with_spaces_is_made_fit_for_redis() -> None:
 def test_the_clients_time_outs_cannot_be_stretched_or_repeated() -> None:
     """No retry, and no server that announces maintenance, adds to the time that a caller waits."""
     client = connect("redis://127.0.0.1:1/0")
-    retry, notifications = client.get_retry(), client.get_connection_kwargs()["maint_notifications_config"]
+    retry = client.get_retry()
     assert retry is not None and retry.get_retries() == 0
-    assert not notifications.enabled
+    assert not client.connection_pool.maint_notifications_enabled()  # type: ignore[no-untyped-call]
