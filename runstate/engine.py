@@ -36,6 +36,9 @@ def make_engine(
         max_overflow=5,
         pool_timeout=10,
         pool_recycle=RECYCLE_S,
+        # A connection comes back after a commit, or after the rollback of a transaction that was left; another one each
+        # time is a trip for nothing.
+        pool_reset_on_return=None,
         connect_args={
             "connect_timeout": connect_timeout_s,
             "read_timeout": answer_timeout_s,

@@ -68,11 +68,15 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What to do after the commit: publish ``next_jobs``; ``status`` is the run's, ``result`` the job's."""
+    """What to do after the commit: publish ``next_jobs``, go on with ``next_claim``.
+
+    ``status`` is the run's, ``result`` the job's.
+    """
 
     status: RunStatus
     next_jobs: list[int]
     result: Mapping[str, Any] | None = None
+    next_claim: Claim | None = None
 
 
 _STATE = {
@@ -91,12 +95,14 @@ def record(
     measured: Measured,
     *,
     let_out: int = 1,
+    next_token: str | None = None,
     has_finish: bool = False,
     only_expired: bool = False,
 ) -> Recorded:
     """End ``claim`` with ``outcome``: token first, fence last, everything between rolled back with either.
 
     ``let_out``       how many due jobs of the run may take the freed place in the window
+    ``next_token``    claim one due job of the run under this token instead of letting one out
     ``has_finish``    the kind has a ``finish``: the last job lets it out instead of completing the run
     ``only_expired``  the reaper's: the claim must have run out of its lease, for it may have been renewed since it was looked at
 
@@ -115,12 +121,17 @@ def record(
         if fail_run:
             outcome = replace(outcome, fail_run=str(fail_run))
         _set_result(connection, claim, result)
-    next_jobs = jobs.let_out(connection, claim.run_id, let_out)
+    next_claim = jobs.take_next(connection, claim, next_token) if next_token else None
+    next_jobs = [] if next_claim else jobs.let_out(connection, claim.run_id, let_out)
     _write_attempt(connection, claim, outcome, measured)
     status, finish_job = _pass_fence(connection, claim, outcome, has_finish=has_finish)
     if status not in (RunStatus.RUNNING, RunStatus.PLANNING):
         next_jobs = []
-    return Recorded(status, next_jobs + finish_job, result)
+        if next_claim is not None:
+            # Its row is locked by this transaction already, so nothing is waited for after the run's lock.
+            jobs.give_back(connection, next_claim)
+            next_claim = None
+    return Recorded(status, next_jobs + finish_job, result, next_claim)
 
 
 def _end_job(connection: Connection, claim: Claim, outcome: Outcome, *, only_expired: bool) -> None:
@@ -206,24 +217,33 @@ def _pass_fence(
         sets.append(f"{counter} = {counter} + 1")
     if outcome.jobs_total is not None:
         sets += ["jobs_total = :jobs_total", "status = 'running'"]
-    key = {"run_id": claim.run_id, "fence": claim.fence}
+    # SET runs from left to right, so this sees the new counters; the answer comes with the UPDATE, without another trip:
+    # twice the number of open jobs, plus one unless the run simply runs.
+    sets.append(
+        "publishes = publishes + 0 * LAST_INSERT_ID("
+        "2 * GREATEST(jobs_total - jobs_done - jobs_dead - jobs_cancelled, 0) + (status <> 'running'))"
+    )
     passed = connection.execute(
         text(
             f"UPDATE runs SET {', '.join(sets)} WHERE run_id = :run_id AND fence = :fence"
             f" AND status IN ({_allowed(claim, outcome)})"
         ),
-        key | {"jobs_total": outcome.jobs_total},
+        {"run_id": claim.run_id, "fence": claim.fence, "jobs_total": outcome.jobs_total},
     )
     if passed.rowcount != 1:
         raise Fenced(
             "run", f"run {claim.run_id} moved on from fence {claim.fence}: nothing of job {claim.job_no} was written"
         )
+    open_jobs, not_plain = divmod(passed.lastrowid, 2)
+    if open_jobs and not not_plain and outcome.ending is Ending.DONE and not outcome.fail_run:
+        return RunStatus.RUNNING, []
     return _after_fence(connection, claim, outcome, has_finish=has_finish)
 
 
 def _after_fence(
     connection: Connection, claim: Claim, outcome: Outcome, *, has_finish: bool
 ) -> tuple[RunStatus, list[int]]:
+    """The run's row is locked: see what this ending means for the run as a whole."""
     fail_reason = outcome.fail_run
     if outcome.ending is Ending.DEAD and claim.role is not Role.WORK:
         fail_reason = f"{'planning' if claim.role is Role.PLAN else 'finish'} failed: {outcome.error}"
@@ -231,39 +251,44 @@ def _after_fence(
         return end_run(connection, claim.run_id, RunStatus.FAILED, reason=fail_reason), []
     row = connection.execute(
         text(
-            "SELECT status, jobs_total, jobs_done + jobs_dead + jobs_cancelled AS accounted FROM runs WHERE run_id = :run_id"
+            "SELECT status, jobs_total, jobs_done + jobs_dead + jobs_cancelled AS accounted FROM runs"
+            " WHERE run_id = :run_id"
         ),
         {"run_id": claim.run_id},
     ).one()
     status = RunStatus(row.status)
     if status is RunStatus.RUNNING and outcome.pause_run:
-        connection.execute(
-            text("UPDATE runs SET status = 'paused', reason = :reason WHERE run_id = :run_id"),
-            {"run_id": claim.run_id, "reason": documents.capped(outcome.pause_run)},
-        )
-        return RunStatus.PAUSED, []
+        return _pause_by_system(connection, claim.run_id, outcome.pause_run), []
     if status not in (RunStatus.RUNNING, RunStatus.PAUSED) or row.accounted < row.jobs_total:
         return status, []
-    if claim.role is Role.FINISH:
-        if outcome.ending is not Ending.DONE:
-            return status, []
-        return end_run(connection, claim.run_id, RunStatus.COMPLETED, result=outcome.result), []
     if outcome.ending not in (Ending.DONE, Ending.DEAD):
         return status, []
+    if claim.role is Role.FINISH:
+        return end_run(connection, claim.run_id, RunStatus.COMPLETED, result=outcome.result), []
     if not has_finish:
-        return end_run(
-            connection, claim.run_id, RunStatus.COMPLETED, result=outcome.result if claim.role is Role.PLAN else None
-        ), []
+        return end_run(connection, claim.run_id, RunStatus.COMPLETED), []
+    return status, _let_finish_out(connection, claim.run_id, int(row.jobs_total) + 1, status)
+
+
+def _let_finish_out(connection: Connection, run_id: str, job_no: int, status: RunStatus) -> list[int]:
     # A new row, which nobody else can hold: the one thing that may come after the run's lock.
-    finish_no = int(row.jobs_total) + 1
+    paused = status is RunStatus.PAUSED
     connection.execute(
         text(
             "INSERT INTO jobs (run_id, job_no, role, state, payload, queued_at, due_at, publishes)"
             " VALUES (:run_id, :job_no, 'finish', :state, '{}', NOW(6), NOW(6), 1)"
         ),
-        {"run_id": claim.run_id, "job_no": finish_no, "state": "pending" if status is RunStatus.PAUSED else "queued"},
+        {"run_id": run_id, "job_no": job_no, "state": "pending" if paused else "queued"},
     )
-    return status, [] if status is RunStatus.PAUSED else [finish_no]
+    return [] if paused else [job_no]
+
+
+def _pause_by_system(connection: Connection, run_id: str, reason: str) -> RunStatus:
+    connection.execute(
+        text("UPDATE runs SET status = 'paused', reason = :reason WHERE run_id = :run_id"),
+        {"run_id": run_id, "reason": documents.capped(reason)},
+    )
+    return RunStatus.PAUSED
 
 
 def end_run(

@@ -31,28 +31,38 @@ log = logging.getLogger("holdfast.envelope")
 
 MAX_RESULT_BYTES = 1024 * 1024
 CLAIM_PATIENCE_S = 10
+SLICE_S = 1.0
+"""How long one message may go on with further short jobs of its run, before other runs get their turn."""
 keeper = LeaseKeeper()
 
 
 @dataclass(frozen=True, slots=True)
 class Performed:
-    """How one message was answered: ``outcome`` is None where there was nothing to record."""
+    """How one job ended here: ``outcome`` is None where there was nothing to record."""
 
-    claim: Claim | None
+    claim: Claim
     outcome: Outcome | None = None
     recorded: Recorded | None = None
 
 
-def run_job(kind: JobKind, run_id: str, job_no: int, worker: str) -> Performed:
-    """Do one job, if its message is not a duplicate or late.
+def run_jobs(kind: JobKind, run_id: str, job_no: int, worker: str) -> list[Performed]:
+    """Do the job of a message, and while the time slice lasts, go on with due jobs of the same run.
 
+    A job that takes longer than `SLICE_S` is the only one of its message.  An empty list: the message was late or a duplicate.
     Raises nothing for what a job can do wrong: that ends in the record.  Raises `DatabaseUnavailable` if MySQL stays away;
     the job then stays as it is, and the dispatcher puts it back.
     """
+    until = time.monotonic() + SLICE_S
+    done: list[Performed] = []
     claim = _claim(kind, run_id, job_no, worker)
-    if claim is None:
-        log.info("run %s job %d: nothing to claim, the message was late or a duplicate", run_id, job_no)
-        return Performed(None)
+    while claim is not None:
+        performed = _run_one(kind, claim, until)
+        done.append(performed)
+        claim = performed.recorded.next_claim if performed.recorded else None
+    return done
+
+
+def _run_one(kind: JobKind, claim: Claim, until: float) -> Performed:
     failpoints.hit("claim.after_commit")
     reset_peak_memory()
     started = time.monotonic()
@@ -61,13 +71,15 @@ def run_job(kind: JobKind, run_id: str, job_no: int, worker: str) -> Performed:
         outcome = _perform(kind, work, kept)
         if outcome is None:
             return Performed(claim)
-        measured = Measured(int((time.monotonic() - started) * 1000), peak_memory_kb())
-        recorded = _record(kind, work, outcome, measured)
+        ended = time.monotonic()
+        measured = Measured(int((ended - started) * 1000), peak_memory_kb())
+        recorded = _record(kind, work, outcome, measured, go_on=ended < until)
     if recorded is None:
         return Performed(claim)
     failpoints.hit("record.after_commit")
-    about = kind.describe_start(claim.args) if kind.describe_start else ""
-    publish_jobs(kind, run_id, recorded.next_jobs, about=about)
+    if recorded.next_jobs:
+        about = kind.describe_start(claim.args) if kind.describe_start else ""
+        publish_jobs(kind, claim.run_id, recorded.next_jobs, about=about)
     return Performed(claim, outcome, recorded)
 
 
@@ -96,7 +108,7 @@ def _perform(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome | None:
         return done
     except Fenced as fenced:
         error: BaseException = work.stopped_by(fenced)
-    except (SystemExit, Exception) as raised:  # noqa: BLE001
+    except (SystemExit, Exception) as raised:
         # SystemExit from a job's own code is an unknown exception like any other: the worker stays.
         error = raised
     if kept.stop_reason in ("lease_lost", "fenced") and not isinstance(error, WorkStopped):
@@ -135,14 +147,14 @@ def _checked(result: Mapping[str, Any] | None, kind: JobKind) -> dict[str, Any]:
     return dict(result)
 
 
-def _record(kind: JobKind, work: ClaimedWork, outcome: Outcome, measured: Measured) -> Recorded | None:
+def _record(kind: JobKind, work: ClaimedWork, outcome: Outcome, measured: Measured, *, go_on: bool) -> Recorded | None:
     """Record, and where the record itself fails for the job's own reasons, record that."""
     claim = work.claim
     try:
-        return _commit(kind, claim, outcome, measured)
+        return _commit(kind, claim, outcome, measured, go_on=go_on)
     except SoftTimeLimitExceeded:
         # The limit struck while the result was being written: writing it again either succeeds or finds it written.
-        return _record(kind, work, outcome, measured)
+        return _record(kind, work, outcome, measured, go_on=False)
     except Fenced as fenced:
         stopped = work.stopped_by(fenced)
         log.warning("run %s job %d: not recorded: %s", claim.run_id, claim.job_no, fenced)
@@ -166,25 +178,36 @@ def _commit_or_leave(kind: JobKind, claim: Claim, outcome: Outcome, measured: Me
         return None
 
 
-def _commit(kind: JobKind, claim: Claim, outcome: Outcome, measured: Measured) -> Recorded:
+def _commit(kind: JobKind, claim: Claim, outcome: Outcome, measured: Measured, *, go_on: bool = False) -> Recorded:
     let_out = kind.window if claim.role is Role.PLAN else 1
+    next_token = jobs.new_token() if go_on and claim.role is Role.WORK and outcome.ending is Ending.DONE else None
 
     def steps(connection: Connection) -> Recorded:
-        recorded = record(connection, claim, outcome, measured, let_out=let_out, has_finish=kind.finish is not None)
+        recorded = record(
+            connection,
+            claim,
+            outcome,
+            measured,
+            let_out=let_out,
+            next_token=next_token,
+            has_finish=kind.finish is not None,
+        )
         failpoints.hit("record.before_commit", connection)
         return recorded
 
     def committed(connection: Connection) -> Recorded | None:
-        return find_recorded(connection, claim, outcome)
+        return find_recorded(connection, claim, outcome, next_token)
 
     return in_transaction(clients.engine(), steps, wait_for_database_s=kind.timeout_s, committed=committed)
 
 
-def find_recorded(connection: Connection, claim: Claim, outcome: Outcome) -> Recorded | None:
+def find_recorded(
+    connection: Connection, claim: Claim, outcome: Outcome, next_token: str | None = None
+) -> Recorded | None:
     """After a COMMIT without an answer: what was recorded, or None if nothing was.
 
     ``done`` with my token is success; for the endings that give the token up, the attempt's row tells.  Jobs that the lost
-    answer let out have no message yet: the dispatcher publishes them.
+    answer let out have no message yet: the dispatcher publishes them.  One that was claimed with it is given back.
     """
     state, mine = jobs.state_of(connection, claim)
     final = {Ending.DONE: JobState.DONE, Ending.DEAD: JobState.DEAD, Ending.CANCELLED: JobState.CANCELLED}.get(
@@ -193,4 +216,5 @@ def find_recorded(connection: Connection, claim: Claim, outcome: Outcome) -> Rec
     done = (mine and state is final) if final else jobs.has_attempt(connection, claim)
     if not done:
         return None
-    return Recorded(jobs.run_status(connection, claim.run_id), [])
+    next_claim = jobs.find_taken(connection, claim, next_token) if next_token else None
+    return Recorded(jobs.run_status(connection, claim.run_id), [], outcome.result, next_claim)

@@ -79,7 +79,7 @@ class Backoff:
             )
 
 
-def _no_key(args: Args) -> str | None:
+def _no_key(_args: Args) -> str | None:
     return None
 
 

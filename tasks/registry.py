@@ -17,8 +17,10 @@ class UnknownKind(TasksError):
     """No kind of this name is registered in this process."""
 
     def __init__(self, name: str) -> None:
+        known = ", ".join(sorted(kinds())) or "none"
         super().__init__(
-            f"there is no kind of job called {name!r} here; known: {', '.join(sorted(kinds()))}. Add it to HOLDFAST_KINDS or tasks/registry.py"
+            f"there is no kind of job called {name!r} here; known: {known}. "
+            "Add it to HOLDFAST_KINDS or tasks/registry.py"
         )
         self.name = name
 

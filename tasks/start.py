@@ -20,7 +20,7 @@ from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.admission import admit_run
 from tasks.celery import app
-from tasks.envelope import run_job
+from tasks.envelope import SLICE_S, Performed, run_jobs
 from tasks.errors import BadArguments, RunRefused
 from tasks.kinds import JobKind
 from tasks.publish import START_PREFIX, publish_start
@@ -104,7 +104,7 @@ class StartTask(Task):  # type: ignore[misc]
         try:
             write_request(make_request(self.kind, args, kwargs, run_id=run_id, requested_by="send_task"))
         except BadArguments as error:
-            log.error("start %s, sent by name, cannot be taken: %s", run_id, error)
+            log.warning("start %s, sent by name, cannot be taken: %s", run_id, error)
             self.request.update(callbacks=None, chain=None)
             return f"failed: {error}"
         return None
@@ -128,21 +128,29 @@ def _register_job(kind: JobKind) -> None:
         name=kind.name,
         bind=True,
         # The soft limit ends an attempt with an error; the hard one, in the parent, ends a child that does not hear it.
-        soft_time_limit=kind.timeout_s,
+        soft_time_limit=kind.timeout_s + SLICE_S,
         time_limit=kind.timeout_s + HARD_LIMIT_GRACE_S,
     )
     def job(self: Any, run_id: str, job_no: int) -> Any:
-        performed = run_job(kind, run_id, job_no, worker=self.request.hostname or clients.who())
-        outcome = performed.outcome
-        if outcome is None:
-            return "nothing to do"
-        if outcome.ending in (Ending.RETRY, Ending.SNOOZE):
-            # Flower shows RETRY; nothing is published by this: due_at in MySQL says when it comes back.
-            raise CeleryRetry(message=outcome.error, exc=None, when=outcome.delay_s)
-        if outcome.ending is Ending.DEAD:
-            return f"dead letter: {outcome.error}"
-        recorded = performed.recorded
-        return recorded.result if recorded and outcome.ending is Ending.DONE else outcome.ending.value
+        return _answer(run_jobs(kind, run_id, job_no, worker=self.request.hostname or clients.who()))
+
+
+def _answer(performed: list[Performed]) -> Any:
+    """What Flower shows of a message: the last job's outcome, and how many there were."""
+    if not performed:
+        return "nothing to do: the message was late or a duplicate"
+    last = performed[-1]
+    outcome = last.outcome
+    before = f"{len(performed) - 1} jobs done before, then job {last.claim.job_no}: " if len(performed) > 1 else ""
+    if outcome is None:
+        return f"{before}stopped, nothing recorded"
+    if outcome.ending in (Ending.RETRY, Ending.SNOOZE):
+        # Flower shows RETRY; nothing is published by this: due_at in MySQL says when it comes back.
+        raise CeleryRetry(message=f"{before}{outcome.error or outcome.ending.value}", exc=None, when=outcome.delay_s)
+    if outcome.ending is not Ending.DONE:
+        return f"{before}{outcome.ending.value}: {outcome.error or ''}"
+    result = dict(last.recorded.result or {}) if last.recorded else {}
+    return {"jobs": len(performed), "last": result} if before else result
 
 
 def start_many(start: StartTask, calls: Iterable[Mapping[str, Any]]) -> list[StartResult]:

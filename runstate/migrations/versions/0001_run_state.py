@@ -117,7 +117,8 @@ TABLES = (
         kind VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         admission_key VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
         admission_hash VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
-        active_key VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin GENERATED ALWAYS AS (IF(status IN ('planning','running','paused','cancelling'), admission_hash, NULL)) STORED,
+        active_key VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin GENERATED ALWAYS AS (
+            IF(status IN ('planning','running','paused','cancelling'), admission_hash, NULL)) STORED,
         idempotency_key VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
         fence BIGINT NOT NULL DEFAULT '0',
         status VARCHAR(12) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
