@@ -173,8 +173,8 @@ def _describe_job(args: Args, payload: Json) -> str:
     return f"{os.path.basename(args['source'])} from line {payload['first_line']}, {payload['end'] - payload['start']} bytes"
 
 
-IMPORTS = JobKind(
-    name="imports",
+IMPORT = JobKind(
+    name="import",
     queue="imports",
     arguments=import_arguments,
     admission_key=lambda args: str(args["target"]),
