@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -13,9 +14,9 @@ MAX_SOCKET_PATH = 100
 """Bytes. ``sun_path`` of unix(7) holds 108; Supervisor binds to ``<path>.<pid>`` first, so leave room."""
 
 
-def var_dir() -> Path:
+def var_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The directory that holds everything a running stack writes: ``HOLDFAST_VAR``, or ``var`` in the project."""
-    return Path(os.environ.get("HOLDFAST_VAR") or PROJECT / "var").absolute()
+    return Path(environ.get("HOLDFAST_VAR") or PROJECT / "var").absolute()
 
 
 def socket_path(directory: Path, name: str) -> Path:

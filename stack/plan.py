@@ -24,7 +24,9 @@ STACK_MARK = "HOLDFAST_STACK"
 class Plan:
     """A stack as it shall run.
 
-    ``settings``  what goes into ``stack.env``; ``numbers``: of the pools, see `stack.pools`
+    ``settings``  what goes into ``stack.env``
+    ``numbers``   of the pools, see `stack.pools`
+    ``inherited`` the environment that the plan was made in
     """
 
     var: Path
@@ -33,6 +35,7 @@ class Plan:
     private_mariadb: bool
     settings: dict[str, str]
     numbers: dict[str, str]
+    inherited: dict[str, str]
 
     @property
     def supervisor_socket(self) -> Path:
@@ -56,7 +59,7 @@ class Plan:
             # Otherwise the last lines before a crash never reach the log.
             "PYTHONUNBUFFERED": "1",
         }
-        return {**os.environ, **self.settings, **self.numbers, **ours}
+        return {**self.inherited, **self.settings, **self.numbers, **ours}
 
 
 def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
@@ -64,7 +67,7 @@ def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
 
     ``DATABASE_URL``, ``REDIS_URL`` and ``CELERY_BROKER_URL`` in the environment mean the user's own servers.
     """
-    var = var_dir()
+    var = var_dir(environ)
     endpoints, flower = _remembered(var)
     private = {name: value for name, value in endpoints.environment().items() if not environ.get(name)}
     given = {name: environ[name] for name in endpoints.environment() if environ.get(name)}
@@ -87,6 +90,7 @@ def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
         private_mariadb="DATABASE_URL" in private,
         settings=settings,
         numbers=pool_numbers(environ),
+        inherited=dict(environ),
     )
 
 

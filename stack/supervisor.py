@@ -7,12 +7,11 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, cast
 
-from supervisor.states import ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.errors import StackError
@@ -65,12 +64,17 @@ class Supervisor:
         self.wait(lambda: self.alive, 15, "supervisord to answer")
 
     @property
-    def alive(self) -> bool:
-        """True if a Supervisor answers on the socket."""
+    def state(self) -> str:
+        """``RUNNING``, ``SHUTDOWN`` and so on, as the Supervisor on the socket says; empty if none answers."""
         try:
-            return bool(self._rpc.getState()["statename"] in ("RUNNING", "RESTARTING"))
+            return str(self._rpc.getState()["statename"])
         except (OSError, HTTPException, xmlrpc.client.Error):
-            return False
+            return ""
+
+    @property
+    def alive(self) -> bool:
+        """True if a Supervisor answers and is not about to leave."""
+        return self.state in ("RUNNING", "RESTARTING")
 
     @property
     def pid(self) -> int:
@@ -125,12 +129,9 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _ignoring(fault: int) -> Any:
+def _ignoring(fault: int) -> Iterator[None]:
     try:
         yield
     except xmlrpc.client.Fault as error:
         if error.faultCode != fault:
             raise
-
-
-STATES = frozenset(name for name in vars(ProcessStates) if name.isupper())

@@ -34,6 +34,7 @@ def up() -> Plan:
     with _one_at_a_time(var_dir()):
         plan = make_plan()
         supervisor = Supervisor(plan)
+        supervisor.wait(lambda: supervisor.state != "SHUTDOWN", 90, "a Supervisor that is about to leave")
         if supervisor.alive:
             _refuse_other_settings(plan)
         else:
@@ -111,7 +112,8 @@ def _stop(supervisor: Supervisor) -> None:
             print(f"  {told:.0f} s: waiting for running jobs of {', '.join(p.name for p in busy)}", file=sys.stderr)
         time.sleep(0.05)
     supervisor.shutdown()
-    supervisor.wait(lambda: not Path(f"/proc/{pid}").exists(), 90, "Supervisor to leave")
+    # Asking it each time also wakes it: left alone, it takes a second for every group, stopped ones included.
+    supervisor.wait(lambda: not supervisor.state and not Path(f"/proc/{pid}").exists(), 90, "Supervisor to leave")
 
 
 def _refuse_other_settings(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from pymysql.cursors import Cursor
 from stack.endpoints import DATABASE, HOST
 from stack.private import Servers
 
-KEEP = {"alembic_version"}
+KEEP = {"holdfast_schema"}
 _LOCK_WAIT_TIMEOUT = 1205
 
 Connection = pymysql.connections.Connection
@@ -32,8 +32,8 @@ def table_names(servers: Servers) -> set[str]:
         connection.close()
 
 
-def empty_database(servers: Servers, schema: frozenset[str]) -> None:
-    """Truncate the tables of ``schema`` that hold rows, drop every other table.
+def empty_database(servers: Servers, schema: frozenset[str], *, keep: frozenset[str] = frozenset()) -> None:
+    """Truncate the tables of ``schema`` but ``keep`` that hold rows, drop every other table.
 
     A test that left a transaction open would block this for ever, so its connections are closed after a moment.
     """
@@ -43,7 +43,7 @@ def empty_database(servers: Servers, schema: frozenset[str]) -> None:
             tables = _tables(cursor)
             for table in sorted(tables - schema - KEEP):
                 _insist(cursor, f"DROP TABLE `{table}`")
-            for table in _filled(cursor, sorted(tables & schema - KEEP)):
+            for table in _filled(cursor, sorted((tables & schema) - KEEP - keep)):
                 _insist(cursor, f"TRUNCATE TABLE `{table}`")
     finally:
         connection.close()
