@@ -5,11 +5,10 @@ Planning cuts the file into chunks; each job reads one, converts it outside any 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from pathlib import PurePath
 
 from sqlalchemy import Connection
 
@@ -26,7 +25,7 @@ from tasks.imports.reader import read_chunk
 from tasks.imports.rejects import count_rejects, locate, store_rejects
 from tasks.imports.rows import Rows, convert_chunk
 from tasks.imports.source import Pin, Source
-from tasks.imports.statement import Statement, statement
+from tasks.imports.statement import statement
 from tasks.imports.target import Target, read_target
 from tasks.imports.values import converters
 from tasks.imports.writer import write_rows
@@ -166,11 +165,13 @@ def _failing_the_run() -> Iterator[None]:
 
 def _describe_start(args: Args) -> str:
     key = f" by {', '.join(args['key'])}" if args["mode"] == "upsert" else ""
-    return f"{os.path.basename(args['source'])} → {args['target']} ({args['mode']}{key})"
+    return f"{PurePath(args['source']).name} → {args['target']} ({args['mode']}{key})"
 
 
 def _describe_job(args: Args, payload: Json) -> str:
-    return f"{os.path.basename(args['source'])} from line {payload['first_line']}, {payload['end'] - payload['start']} bytes"
+    return (
+        f"{PurePath(args['source']).name} from line {payload['first_line']}, {payload['end'] - payload['start']} bytes"
+    )
 
 
 IMPORT = JobKind(

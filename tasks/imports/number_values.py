@@ -54,7 +54,7 @@ def integers(column: Column) -> tuple[One, Bulk]:
     return one, bulk
 
 
-def years(column: Column) -> tuple[One, None]:
+def years(_: Column) -> tuple[One, None]:
     """YEAR: four digits, 1901 to 2155, or 0000."""
 
     def one(value: str) -> str:
@@ -97,7 +97,7 @@ def exact_decimal(value: str, number: Decimal, whole: int, scale: int, column: C
         raise Unfit("too_precise", f"{_shown(value)} has more than {scale} decimal places")
     if fitted < 0 and column.unsigned:
         raise Unfit("out_of_range", f"{_shown(value)} is negative, the column is unsigned")
-    return format(abs(fitted) if not fitted else fitted, "f")
+    return format(fitted or abs(fitted), "f")
 
 
 def floats(column: Column) -> tuple[One, Bulk | None]:

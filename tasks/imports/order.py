@@ -37,8 +37,7 @@ def in_key_order(rows: Rows, columns: Sequence[Column], weigh: Weigh, *, last_wi
     """
     if not columns or not rows.values:
         return rows, 0
-    by_column = list(zip(*rows.keys, strict=True))
-    sort_keys = [sort_keys_of(column, literals, weigh) for column, literals in zip(columns, by_column, strict=True)]
+    sort_keys = [sort_keys_of(column, literals, weigh) for column, literals in zip(columns, rows.keys, strict=True)]
     keys: Sequence[Any] = sort_keys[0] if len(sort_keys) == 1 else list(zip(*sort_keys, strict=True))
     kept = dict(zip(keys, range(len(keys)), strict=True)).values() if last_wins else range(len(keys))
     places = sorted(kept, key=keys.__getitem__)
@@ -47,7 +46,7 @@ def in_key_order(rows: Rows, columns: Sequence[Column], weigh: Weigh, *, last_wi
         return rows, 0
     ordered = Rows(
         values=[rows.values[place] for place in places],
-        keys=[rows.keys[place] for place in places],
+        keys=[[key[place] for place in places] for key in rows.keys],
         numbers=[rows.numbers[place] for place in places],
         problems=rows.problems,
         count=rows.count,

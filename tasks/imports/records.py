@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -48,9 +49,7 @@ def open_quote(data: bytes, delimiter: str) -> OpenQuote | None:
     """The quote that is still open where ``data`` (which starts with a record) ends, or None."""
     if _is_regular(data.split(b'"'), delimiter):
         return None
-    start, fields, end = 0, [""], 0
-    for start, end, fields in _rows(data, delimiter, sentinel=True):
-        pass
+    ((start, end, fields),) = deque(_rows(data, delimiter, sentinel=True), maxlen=1)
     if start >= len(data) or end <= len(data):
         return None
     # The sentinel, a line of its own, was swallowed: the last field began before it and is still open.
@@ -78,7 +77,7 @@ def _end_by_parity(data: bytes, delimiter: str) -> int | None:
         if number % 2 == 0:
             cut = _line_end(parts[number], at_end_of_data=number == len(parts) - 1)
             if cut:
-                proof = parts[:number] + [parts[number][:cut]]
+                proof = [*parts[:number], parts[number][:cut]]
                 return start + cut if _is_regular(proof, delimiter) else None
         end = start - 1
     return 0 if _is_regular(parts, delimiter) or len(parts) == 1 else None

@@ -18,14 +18,14 @@ class Rows:
     """Converted rows, in the order of the file.
 
     ``values[i]``   literals of one row, joined by commas
-    ``keys[i]``     literals of its ordering columns, a tuple
+    ``keys[k][i]``  literal of the k-th ordering column
     ``numbers[i]``  its place among the chunk's records, blank lines not counted
     ``problems``    by that place, why a row is rejected
     ``count``       how many rows the chunk has, good and bad
     """
 
     values: list[str] = field(default_factory=list)
-    keys: list[tuple[str, ...]] = field(default_factory=list)
+    keys: list[list[str]] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     problems: dict[int, Problem] = field(default_factory=dict)
     count: int = 0
@@ -58,20 +58,21 @@ def _convert(
     key_places: Sequence[int],
     between: Callable[[], None],
 ) -> Rows:
-    rows = Rows()
+    rows = Rows(keys=[[] for _ in key_places])
     for records, malformed in batches:
         between()
-        numbers = list(range(rows.count, rows.count + len(records)))
+        first = rows.count
         rows.count += len(records)
-        if set(map(len, records)) - {match.width}:
-            for number, record in zip(numbers, records, strict=True):
+        if set(map(len, records)) == {match.width}:
+            fitting, numbers = records, list(range(first, rows.count))
+        else:
+            for place, record in enumerate(records):
                 if len(record) != match.width:
-                    place = number - numbers[0]
-                    rows.problems[number] = malformed.get(place) or _ragged(len(record), match.width)
+                    rows.problems[first + place] = malformed.get(place) or _ragged(len(record), match.width)
             fits = [len(record) == match.width for record in records]
-            records, numbers = list(compress(records, fits)), list(compress(numbers, fits))
-        if records:
-            _convert_columns(rows, list(zip(*records, strict=True)), numbers, match, converters, key_places)
+            fitting, numbers = list(compress(records, fits)), list(compress(range(first, rows.count), fits))
+        if fitting:
+            _convert_columns(rows, list(zip(*fitting, strict=True)), numbers, match, converters, key_places)
     return rows
 
 
@@ -97,7 +98,8 @@ def _convert_columns(
         literals = [list(compress(column, good)) for column in literals]
         numbers = list(compress(numbers, good))
     rows.values.extend(map(",".join, zip(*literals, strict=True)))
-    rows.keys.extend(zip(*(literals[place] for place in key_places), strict=True))
+    for key, place in zip(rows.keys, key_places, strict=True):
+        key.extend(literals[place])
     rows.numbers.extend(numbers)
 
 

@@ -54,12 +54,9 @@ class Source:
             if error.errno in _NOT_A_FILE:
                 raise BadSource(path, f"cannot be opened ({error.strerror}); give a regular file") from None
             raise
+        self.path = path
         try:
-            self.path = path
-            mode = os.fstat(self._fd).st_mode
-            if not stat.S_ISREG(mode):
-                raise BadSource(path, f"is {_kind(mode)}, not a regular file; write its content to a file first")
-            _check_under(path, _opened_path(self._fd, path), allowed)
+            _check_opened(self._fd, path, allowed)
         except BaseException:
             self.close()
             raise
@@ -102,6 +99,13 @@ class Source:
 
 
 _NOT_A_FILE = {6, 20, 40}  # ENXIO (a socket), ENOTDIR, ELOOP
+
+
+def _check_opened(fd: int, path: str, roots: Sequence[str]) -> None:
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        raise BadSource(path, f"is {_kind(mode)}, not a regular file; write its content to a file first")
+    _check_under(path, _opened_path(fd, path), roots)
 
 
 def _check_under(path: str, real: str, roots: Sequence[str]) -> None:

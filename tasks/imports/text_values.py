@@ -103,7 +103,7 @@ def sets(column: Column) -> tuple[One, None]:
     return one, None
 
 
-def json_documents(column: Column) -> tuple[One, None]:
+def json_documents(_: Column) -> tuple[One, None]:
     """JSON, where it is a type of its own (MySQL): a valid document."""
 
     def one(value: str) -> str:
@@ -138,7 +138,7 @@ def check_charset(table: str, column: Column) -> None:
 def _fits_charset(column: Column) -> Callable[[str], bool]:
     charset = column.charset or "utf8mb4"
     if charset in UNICODE:
-        return lambda text: True
+        return lambda _: True
     if charset in BMP_ONLY:
         return lambda text: max(text) <= "\uffff"
     codec, holes = CODECS[charset], {129, 141, 143, 144, 157} if charset == "latin1" else set()

@@ -14,11 +14,12 @@ from tasks.imports.target import Column
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?)?"
+    r"(?:(Z)|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 _TIME = re.compile(r"(-?)([0-9]{1,3}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?")
 # MariaDB 11.5+ goes to 2106, all others to 2038: what lies between is the server's to say.
-_TIMESTAMPS = (datetime(1970, 1, 1, 0, 0, 1), datetime(2106, 2, 7, 6, 28, 15, 999999))
+_TIMESTAMPS = (datetime.fromisoformat("1970-01-01 00:00:01"), datetime.fromisoformat("2106-02-07 06:28:15.999999"))
 
 
 def dates(_: Column) -> tuple[Callable[[str], str], None]:

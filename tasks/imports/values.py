@@ -79,18 +79,21 @@ def converter(column: Column, nulls: Collection[str]) -> Converter:
                 return [NULL if value in null_texts else next(following) for value in values], {}
         return _each(values)
 
+    # Values repeat within a column far more often than not: each distinct one is converted once in a chunk.
+    known: dict[str, str] = {}
+    unfit: dict[str, Problem] = {}
+
     def _each(values: Sequence[str]) -> tuple[Sequence[str], dict[int, Problem]]:
-        # Values repeat within a column far more often than not: each distinct one is converted once.
-        literals: dict[str, str] = {}
-        unfit: dict[str, Problem] = {}
-        for value in set(values):
-            try:
-                literals[value] = _null(value) if value in null_texts else one(value)
-            except Unfit as error:
-                literals[value] = NULL
-                unfit[value] = Problem(column.name, error.code, error.reason)
+        try:
+            return list(map(known.__getitem__, values)), {}
+        except KeyError:
+            for value in set(values) - known.keys():
+                try:
+                    known[value] = _null(value) if value in null_texts else one(value)
+                except Unfit as error:
+                    unfit[value] = Problem(column.name, error.code, error.reason)
         problems = {place: unfit[value] for place, value in enumerate(values) if value in unfit} if unfit else {}
-        return [literals[value] for value in values], problems
+        return [known.get(value, NULL) for value in values], problems
 
     def _null(value: str) -> str:
         if column.nullable:

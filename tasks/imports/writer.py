@@ -7,7 +7,7 @@ transaction goes on; after a deadlock or a lock wait it does not, so those error
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,7 +144,7 @@ def _statements(statement: Statement, rows: Rows, written: Written) -> Iterator[
 
 def _problem(error: DBAPIError, statement: Statement) -> Problem | None:
     """What the server has against one row, or None where the error is not a row's."""
-    args = getattr(error.orig, "args", ())
+    args: Sequence[Any] = getattr(error.orig, "args", ())
     code, message = (args[0], str(args[1])) if len(args) > 1 else (None, "")
     kind = ROW_ERRORS.get(code) if isinstance(code, int) else None
     if kind is None and getattr(error.orig, "sqlstate", None) == "45000":
