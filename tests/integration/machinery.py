@@ -61,17 +61,12 @@ def work_off(kind: JobKind, run_id: str, *, rounds: int = 1000) -> list[Performe
 
 def query(statement: str, **values: Any) -> list[Any]:
     """Rows of a statement, in a transaction of its own."""
-    with clients.engine().connect() as connection:
-        rows = list(connection.execute(text(statement), values))
-        connection.rollback()
-        return rows
+    return in_transaction(clients.engine(), lambda c: list(c.execute(text(statement), values)))
 
 
 def execute(statement: str, **values: Any) -> None:
     """Run a statement and commit."""
-    with clients.engine().connect() as connection:
-        connection.execute(text(statement), values)
-        connection.commit()
+    in_transaction(clients.engine(), lambda c: c.execute(text(statement), values) and None)
 
 
 def job(run_id: str, job_no: int) -> Any:
