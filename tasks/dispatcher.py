@@ -64,7 +64,8 @@ class Dispatcher:
         for step in self.steps:
             try:
                 step()
-                self._connected_at = self._connected_at or time.monotonic()
+                if self._connected_at is None:
+                    self._connected_at = time.monotonic()
             except RunstateError as error:
                 self._connected_at = None
                 log.warning("%s: %s", step.__name__, error)
