@@ -15,6 +15,9 @@ CHUNK_BYTES = 4 * 1024 * 1024
 MAX_CHUNK_BYTES = 64 * 1024 * 1024
 MAX_IDENTIFIER = 64
 
+_SHIFTS = b"\x1b$B!!\x1b(B~{!!~}+AGE-"
+"""What switches stateful encodings (ISO-2022, HZ, UTF-7) to another meaning of ASCII bytes."""
+
 Nulls = Sequence[str] | Mapping[str, Sequence[str]]
 
 
@@ -92,12 +95,13 @@ def encoding_name(encoding: str) -> str:
         name = codecs.lookup(encoding).name
         if name in ("utf-8", "utf-8-sig"):
             return "utf-8"
-        text = bytes(range(256)).decode(name, errors="replace")
+        text = (bytes(range(256)) + _SHIFTS).decode(name, errors="replace")
     except (LookupError, TypeError, UnicodeError):
         raise BadArguments(
             f"encoding={encoding!r}: Python has no text encoding of that name; give e.g. utf-8 or cp1252"
         ) from None
-    if not isinstance(text, str) or len(text) != 256 or text[:128] != bytes(range(128)).decode("ascii"):
+    ascii_alone = (bytes(range(128)) + _SHIFTS).decode("ascii")
+    if len(text) != 256 + len(_SHIFTS) or text[:128] + text[256:] != ascii_alone:
         raise BadArguments(
             f"encoding={encoding!r}: only UTF-8 and 8-bit encodings that contain ASCII can be cut into chunks; "
             f"convert the file first: iconv -f {encoding} -t utf-8"

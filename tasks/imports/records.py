@@ -7,7 +7,6 @@ their own, so Latin-1, which maps every byte to one character, shows the csv mod
 from __future__ import annotations
 
 import csv
-import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -47,7 +46,8 @@ def last_record_end(data: bytes, delimiter: str) -> int:
 
 def open_quote(data: bytes, delimiter: str) -> OpenQuote | None:
     """The quote that is still open where ``data`` (which starts with a record) ends, or None."""
-    if _is_regular(data.split(b'"'), delimiter):
+    parts = data.split(b'"')
+    if len(parts) % 2 and _is_regular(parts, delimiter):
         return None
     ((start, end, fields),) = deque(_rows(data, delimiter, sentinel=True), maxlen=1)
     if start >= len(data) or end <= len(data):
@@ -80,27 +80,20 @@ def _end_by_parity(data: bytes, delimiter: str) -> int | None:
                 proof = [*parts[:number], parts[number][:cut]]
                 return start + cut if _is_regular(proof, delimiter) else None
         end = start - 1
-    return 0 if _is_regular(parts, delimiter) or len(parts) == 1 else None
+    return 0 if _is_regular(parts, delimiter) else None
 
 
 def _is_regular(parts: Sequence[bytes], delimiter: str) -> bool:
     """Whether every quote of ``'"'.join(parts)`` opens a field, closes one, or is half of a doubled one.
 
-    The parts with even numbers lie outside quotes.  The text between a closing and an opening quote must start with a
-    delimiter or a line end and end with one; nothing between them is a doubled quote.  Then the csv parser goes the same way.
+    The parts with even numbers lie outside quotes.  What follows a closing quote must start with a delimiter or a line end,
+    what an opening quote follows must end with one; nothing between the two is a doubled quote.  Then the csv parser, which
+    looks at these places alone, goes the same way.
     """
-    if len(parts) == 1:
-        return True
-    if len(parts) % 2 == 0:
-        return False
     allowed = {b"", delimiter.encode(), b"\r", b"\n"}
-    between = parts[2:-1:2]
-    return (
-        parts[0][-1:] in allowed
-        and parts[-1][:1] in allowed
-        and allowed.issuperset(map(_first, between))
-        and allowed.issuperset(map(_last, between))
-    )
+    outside = parts[::2]
+    before_quotes = outside[:-1] if len(parts) % 2 else outside
+    return allowed.issuperset(map(_first, outside[1:])) and allowed.issuperset(map(_last, before_quotes))
 
 
 def _line_end(part: bytes, *, at_end_of_data: bool) -> int:
@@ -126,9 +119,10 @@ def _rows(data: bytes, delimiter: str, *, sentinel: bool = False) -> Iterator[tu
 
     def lines() -> Iterator[str]:
         nonlocal offset
-        for line in io.StringIO(data.decode("latin-1"), newline=""):
+        # bytes.splitlines knows universal newlines and no others, unlike str.splitlines.
+        for line in data.splitlines(keepends=True):
             offset += len(line)
-            yield line
+            yield line.decode("latin-1")
         if sentinel:
             offset += 1
             yield "x"
