@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 from sqlalchemy import select, text
 
@@ -148,17 +149,20 @@ def _bar(console: Console, looks: Iterator[Seen]) -> Seen:
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("import", total=ROWS + len(bad_rows()), jobs="planning")
+        task = progress.add_task("import", total=ROWS + len(bad_rows()), jobs="starting")
         for seen in looks:
             progress.update(task, completed=seen.rows, jobs=_jobs(seen.run))
     return seen
 
 
 class _Counts(ProgressColumn):
+    def get_table_column(self) -> Column:
+        return Column(no_wrap=True)
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        rate = f"{speed:,.0f} rows/s" if speed else ""
-        return Text(f"{task.completed:,.0f} rows · {task.fields['jobs']} · {rate}")
+        rate = f" · {speed:,.0f} rows/s" if speed else ""
+        return Text(f"{task.completed:,.0f} rows · {task.fields['jobs']}{rate}")
 
 
 def _lines(console: Console, looks: Iterator[Seen]) -> Seen:
@@ -171,7 +175,7 @@ def _lines(console: Console, looks: Iterator[Seen]) -> Seen:
 
 
 def _jobs(run: Run) -> str:
-    return f"{run.jobs_total - run.jobs_open} of {run.jobs_total} jobs"
+    return f"{run.jobs_total - run.jobs_open}/{run.jobs_total} jobs" if run.jobs_total else "planning"
 
 
 def _check(run: Run) -> None:
