@@ -115,14 +115,21 @@ def _fill_data(directory: Path, programs: MariaDB) -> None:
     fresh = directory / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(directory / "data", ignore_errors=True)
-    command = [str(programs.install_db), "--no-defaults", f"--datadir={fresh}", f"--tmpdir={directory / 'tmp'}"]
+    # Relative: the script, a shell script, splits an absolute path at its blanks.
+    command = [str(programs.install_db), "--no-defaults", f"--datadir=./{fresh.name}"]
     command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
     if programs.basedir is not None:
-        command.append(f"--basedir={programs.basedir}")
+        command.append(f"--basedir={os.path.relpath(programs.basedir, directory)}")
     if os.getuid() == 0:
         command.append("--user=root")
     done = subprocess.run(
-        command, env=programs.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        cwd=directory,
+        env=programs.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise ServerFailed(

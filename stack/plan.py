@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stack.endpoints import HOST, Endpoints, free_port, port_is_free
+from stack.errors import StackError
 from stack.layout import PROJECT, socket_path, var_dir
 from stack.pools import pool_numbers
 from stack.secret_files import write_secret
@@ -43,6 +45,11 @@ class Plan:
         return socket_path(self.var / "supervisor", "supervisor.sock")
 
     @property
+    def servers_conf(self) -> Path:
+        """The part of Supervisor's configuration that holds the private servers."""
+        return self.var / "supervisor" / "servers.conf"
+
+    @property
     def env_file(self) -> Path:
         """``stack.env``."""
         return self.var / "stack.env"
@@ -55,6 +62,8 @@ class Plan:
             # With private servers, `up` starts the programs itself: after the servers, after the schema.
             "HOLDFAST_AUTOSTART": "false" if self.private_valkey or self.private_mariadb else "true",
             "HOLDFAST_SUPERVISOR_SOCKET": str(self.supervisor_socket),
+            # A list of glob patterns, split at blanks.
+            "HOLDFAST_SERVERS_CONF": glob.escape(str(self.servers_conf)).replace(" ", "?"),
             STACK_MARK: str(self.var),
             # Otherwise the last lines before a crash never reach the log.
             "PYTHONUNBUFFERED": "1",
@@ -66,8 +75,14 @@ def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
     """The plan that the environment asks for; ports and passwords stay what they were the last time.
 
     ``DATABASE_URL``, ``REDIS_URL`` and ``CELERY_BROKER_URL`` in the environment mean the user's own servers.
+
+    Raises `StackError` for a path or a number that cannot be.
     """
     var = var_dir(environ)
+    for path in (var, PROJECT, Path(sys.executable)):
+        # Supervisor expands a percent sign, some settings twice, and takes a blank and a semicolon for a comment.
+        if "%" in str(path) or " ;" in str(path) or "\n" in str(path):
+            raise StackError(f"Supervisor cannot work with the path {str(path)!r}: choose one without % and ;")
     endpoints, flower = _remembered(var)
     private = {name: value for name, value in endpoints.environment().items() if not environ.get(name)}
     given = {name: environ[name] for name in endpoints.environment() if environ.get(name)}

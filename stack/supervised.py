@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -27,14 +26,14 @@ def write_server_programs(plan: Plan) -> None:
         command = configure_mariadb(plan.var / "mariadb", programs, plan.endpoints, buffer_mb=BUFFER_MB)
         environment = {"LD_LIBRARY_PATH": programs.library_path} if programs.library_path else {}
         sections.append(_program("mariadb", command, plan.var, environment=environment))
-    write_secret(plan.var / "supervisor" / "servers.conf", "\n".join(["; Written by `make up`.", *sections]))
+    write_secret(plan.servers_conf, "\n".join(["; Written by `make up`.", *sections]))
 
 
 def _program(name: str, command: list[str], var: Path, *, environment: dict[str, str]) -> str:
     lines = [
         f"[program:{name}]",
-        f"command={_escaped(shlex.join(command))}",
-        f"directory={_escaped(str(var))}",
+        f"command={shlex.join(command)}",
+        f"directory={var}",
         # Started before the programs that need them, stopped after them.
         "priority=10",
         "autostart=true",
@@ -45,18 +44,11 @@ def _program(name: str, command: list[str], var: Path, *, environment: dict[str,
         # InnoDB writes its buffers back; a kill would only cost a recovery at the next start.
         "stopwaitsecs=60",
         "redirect_stderr=true",
-        f"stdout_logfile={_escaped(str(var / 'log' / f'{name}.log'))}",
+        f"stdout_logfile={var / 'log' / f'{name}.log'}",
         "stdout_logfile_maxbytes=10MB",
         "stdout_logfile_backups=3",
     ]
     if environment:
-        pairs = ",".join(f'{key}="{_escaped(value)}"' for key, value in environment.items())
+        pairs = ",".join(f'{key}="{value}"' for key, value in environment.items())
         lines.append(f"environment={pairs}")
     return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    """Supervisor expands ``%``, and takes `` ;`` for the start of a comment."""
-    if f"{os.linesep};" in text or " ;" in text or "\n" in text:
-        raise ValueError(f"Supervisor's configuration cannot hold {text!r}: choose another directory")
-    return text.replace("%", "%%")

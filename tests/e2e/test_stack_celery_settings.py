@@ -105,11 +105,11 @@ def test_a_worker_consumes_again_after_the_broker_was_away(
     wait_until(lambda: _marks(tmp_path) == 1, 30, "the message after the outage")
 
 
-@pytest.mark.parametrize("trouble", ["killed", "frozen"])
+@pytest.mark.parametrize(("trouble", "within_s"), [("killed", 1), ("frozen", 3)])
 def test_publishing_fails_within_three_seconds_when_the_broker_is_away(
-    servers: Servers, broker_url: str, tmp_path: Path, trouble: str
+    servers: Servers, broker_url: str, tmp_path: Path, trouble: str, within_s: float
 ) -> None:
-    """A producer hears quickly that the broker is down or hung, on a connection that it had, too."""
+    """A producer hears at once that the broker is down, within 3 s that it hangs, on a connection that it had, too."""
     from tests.e2e.probe_app import mark
 
     mark.apply_async((str(tmp_path), 0), queue="probe")
@@ -122,7 +122,7 @@ def test_publishing_fails_within_three_seconds_when_the_broker_is_away(
             began = time.monotonic()
             with pytest.raises(OperationalError):
                 mark.apply_async((str(tmp_path), 0), queue="probe")
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < within_s
     finally:
         if trouble == "killed":
             servers.valkey.start()
