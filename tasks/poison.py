@@ -16,7 +16,14 @@ EXCERPT_CHARS = 600
 dropped: Counter[str] = Counter()
 """How many messages this process dropped, by reason."""
 
-_repr = reprlib.Repr()
+
+class _Repr(reprlib.Repr):
+    def repr_bytes(self, value: bytes, _: int) -> str:
+        # As for strings: cut first, repr() of 50 MB takes a while.
+        return repr(value[: self.maxstring])
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 200
 _repr.maxlevel = 4
 _repr.maxdict = _repr.maxlist = _repr.maxtuple = 20
@@ -35,7 +42,6 @@ def drop(reason: str, message: object, error: BaseException | None = None) -> No
 
 def excerpt(value: object) -> str:
     """``value`` in at most `EXCERPT_CHARS` printable ASCII characters."""
-    # The slice bounds the work as well as the line: repr() of 50 MB takes a while.
     shown = repr(value[:EXCERPT_CHARS]) if isinstance(value, (str, bytes)) else _repr.repr(value)
     shown = shown.encode("ascii", "backslashreplace").decode("ascii")
     return shown if len(shown) <= EXCERPT_CHARS else shown[: EXCERPT_CHARS - 3] + "..."
