@@ -34,25 +34,34 @@ _WRITE = text(
 )
 
 
+_AGAIN = text(
+    "UPDATE dead_letters l JOIN jobs j ON j.run_id = :run_id AND j.job_no = :job_no SET l.status = 'dead',"
+    " l.error_class = :error_class, l.error = :error, l.traceback = :traceback, l.fingerprint = :fingerprint,"
+    " l.attempts = l.attempts + j.attempts + 1, l.crashes = l.crashes + j.crashes, l.resolved_at = NULL, l.resolved_by = NULL"
+    " WHERE l.id = :letter_id"
+)
+
+
 def write(connection: Connection, claim: Claim, outcome: Outcome) -> None:
-    """Write the letter of a job that is being given up; a job that dies again keeps its letter and its history."""
+    """Write the letter of a job that is being given up; a job that does a letter again and dies keeps that letter."""
     error_class, error = outcome.error_class or "unknown", outcome.error or ""
-    connection.execute(
-        _WRITE,
-        {
-            "run_id": claim.run_id,
-            "job_no": claim.job_no,
-            "kind": claim.kind,
-            "error_class": documents.capped(error_class, 191),
-            "error": documents.capped(error),
-            "traceback": documents.capped(outcome.traceback, documents.MAX_TRACEBACK_CHARS),
-            "fingerprint": fingerprint(claim.kind, error_class, error),
-        },
-    )
+    values = {
+        "run_id": claim.run_id,
+        "job_no": claim.job_no,
+        "kind": claim.kind,
+        "error_class": documents.capped(error_class, 191),
+        "error": documents.capped(error),
+        "traceback": documents.capped(outcome.traceback, documents.MAX_TRACEBACK_CHARS),
+        "fingerprint": fingerprint(claim.kind, error_class, error),
+    }
+    if claim.letter_id is None:
+        connection.execute(_WRITE, values)
+    else:
+        connection.execute(_AGAIN, values | {"letter_id": claim.letter_id})
 
 
 def settle_replayed(connection: Connection, letter_id: int, ending: str) -> None:
-    """Resolve the letter that the ending job does again: done makes it ``replayed``, dead makes it ``dead`` once more."""
+    """A job that did a letter again has ended: done makes the letter ``replayed``, cancelled makes it ``dead`` once more."""
     if ending == "done":
         connection.execute(
             text(
@@ -60,8 +69,8 @@ def settle_replayed(connection: Connection, letter_id: int, ending: str) -> None
             ),
             {"id": letter_id},
         )
-    elif ending in ("dead", "cancelled"):
+    elif ending == "cancelled":
         connection.execute(
-            text("UPDATE dead_letters SET status = 'dead', resolved_at = NULL WHERE id = :id AND status = 'replaying'"),
+            text("UPDATE dead_letters SET status = 'dead', resolved_by = NULL WHERE id = :id AND status = 'replaying'"),
             {"id": letter_id},
         )

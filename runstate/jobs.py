@@ -228,6 +228,11 @@ _LET_OUT = text(
 ).bindparams(bindparam("job_nos", expanding=True))
 
 
+_TAKE_BACK = text(
+    "UPDATE jobs SET state = 'pending', queued_at = NULL WHERE run_id = :run_id AND job_no IN :job_nos AND state = 'queued'"
+).bindparams(bindparam("job_nos", expanding=True))
+
+
 def let_out(connection: Connection, run_id: str, most: int) -> list[int]:
     """Move up to ``most`` due jobs of a run from pending to queued; publish them after the commit."""
     if most <= 0:
@@ -279,6 +284,12 @@ def take_next(connection: Connection, before: Claim, token: str) -> Claim | None
         payload=documents.load(row.payload),
         letter_id=row.letter_id,
     )
+
+
+def take_back(connection: Connection, run_id: str, job_nos: Sequence[int]) -> None:
+    """queued → pending for jobs that this transaction let out: their run does not run at the moment."""
+    if job_nos:
+        connection.execute(_TAKE_BACK, {"run_id": run_id, "job_nos": list(job_nos)})
 
 
 def give_back(connection: Connection, claim: Claim) -> None:
@@ -347,3 +358,11 @@ def find_taken(connection: Connection, before: Claim, token: str) -> Claim | Non
     if job_no is None:
         return None
     return find_claim(connection, before.run_id, job_no, token=token, lease_s=before.lease_s)
+
+
+def is_done(connection: Connection, run_id: str, job_no: int) -> bool:
+    """Whether a job was recorded as done."""
+    found = connection.scalar(
+        text("SELECT state FROM jobs WHERE run_id = :run_id AND job_no = :job_no"), {"run_id": run_id, "job_no": job_no}
+    )
+    return bool(found == JobState.DONE.value)

@@ -67,6 +67,8 @@ runs = Table(
     Column("refused_by", ascii_id(36)),
     Column("reason", Text),
     Column("parent_run_id", ascii_id(36)),
+    # How a replay is to be planned: from letters and left-over jobs of its parent instead of by the kind.
+    Column("replay", MEDIUMTEXT),
     Column("result", MEDIUMTEXT),
     # Set when a run ends with open jobs: they are cancelled in batches afterwards.
     Column("leftovers", Integer, nullable=False, server_default="0"),
@@ -76,6 +78,7 @@ runs = Table(
     Index("ix_runs_requested", "requested_at"),
     Index("ix_runs_admission", "admission_hash", "finished_at"),
     Index("ix_runs_leftovers", "leftovers"),
+    Index("ix_runs_parent", "parent_run_id"),
     **INNODB,
 )
 

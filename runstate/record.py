@@ -126,9 +126,10 @@ def record(
     _write_attempt(connection, claim, outcome, measured)
     status, finish_job = _pass_fence(connection, claim, outcome, has_finish=has_finish)
     if status not in (RunStatus.RUNNING, RunStatus.PLANNING):
+        # Their rows are locked by this transaction already, so nothing is waited for after the run's lock.
+        jobs.take_back(connection, claim.run_id, next_jobs)
         next_jobs = []
         if next_claim is not None:
-            # Its row is locked by this transaction already, so nothing is waited for after the run's lock.
             jobs.give_back(connection, next_claim)
             next_claim = None
     return Recorded(status, next_jobs + finish_job, result, next_claim)

@@ -20,7 +20,7 @@ START_GRACE_S = 5
 _COLUMNS = (
     "run_id, kind, admission_key, admission_hash, idempotency_key, fence, status, args, canvas, jobs_total, jobs_done, "
     "jobs_dead, jobs_cancelled, requested_at, requested_by, not_before, started_at, heartbeat_at, progress_at, finished_at, "
-    "refused_by, reason, parent_run_id, result, NOW(6) AS seen_at"
+    "refused_by, reason, parent_run_id, replay, result, NOW(6) AS seen_at"
 )
 
 
@@ -51,6 +51,7 @@ class Run:
     refused_by: str | None
     reason: str | None
     parent_run_id: str | None
+    replay: Mapping[str, Any] | None
     result: Mapping[str, Any] | None
     seen_at: datetime
 
@@ -83,6 +84,7 @@ class Request:
     not_before: datetime | None = None
     canvas: Mapping[str, Any] | None = None
     parent_run_id: str | None = None
+    replay: Mapping[str, Any] | None = None
 
     @property
     def admission_hash(self) -> str | None:
@@ -99,10 +101,10 @@ def insert_request(connection: Connection, request: Request, *, message_follows:
         connection.execute(
             text(
                 "INSERT INTO runs (run_id, kind, admission_key, admission_hash, idempotency_key, status, args, canvas,"
-                " requested_at, requested_by, not_before, publish_due_at, parent_run_id)"
+                " requested_at, requested_by, not_before, publish_due_at, parent_run_id, replay)"
                 " VALUES (:run_id, :kind, :admission_key, :admission_hash, :idempotency_key, 'requested', :args, :canvas,"
                 " NOW(6), :requested_by, :not_before,"
-                " GREATEST(NOW(6) + INTERVAL :grace_s SECOND, COALESCE(:not_before, NOW(6))), :parent_run_id)"
+                " GREATEST(NOW(6) + INTERVAL :grace_s SECOND, COALESCE(:not_before, NOW(6))), :parent_run_id, :replay)"
             ),
             {
                 "run_id": request.run_id,
@@ -116,6 +118,7 @@ def insert_request(connection: Connection, request: Request, *, message_follows:
                 "not_before": request.not_before,
                 "grace_s": START_GRACE_S if message_follows else 0,
                 "parent_run_id": request.parent_run_id,
+                "replay": documents.dump(request.replay) if request.replay else None,
             },
         )
     except IntegrityError as error:
@@ -175,7 +178,7 @@ def as_run(row: Mapping[Any, Any]) -> Run:
     """A `Run` from a row with all of its columns."""
     values = dict(row)
     values["status"] = RunStatus(values["status"])
-    for name in ("args", "canvas", "result"):
+    for name in ("args", "canvas", "replay", "result"):
         values[name] = documents.load(values[name])
     return Run(**values)
 

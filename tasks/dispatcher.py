@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Connection
 
 from locks import LockUnavailable, connect, read_epoch, set_epoch_if_absent
-from runstate import reap, sweep
+from runstate import reap, replays, sweep
 from runstate.errors import Fenced, RunstateError
 from runstate.reap import LostClaim
 from runstate.record import Recorded, record
@@ -56,6 +56,7 @@ class Dispatcher:
             self.fill_windows,
             self.publish_unheard_jobs,
             self.clear_ended_runs,
+            self.release_letters,
             self.report,
         )
 
@@ -178,6 +179,10 @@ class Dispatcher:
             while in_transaction(self._engine, lambda c, r=run_id: sweep.cancel_open_jobs(c, r)):  # type: ignore[misc]
                 pass
             in_transaction(self._engine, lambda c, r=run_id: sweep.close_cleared(c, r))  # type: ignore[misc]
+
+    def release_letters(self) -> None:
+        """Letters whose replay was refused or ended without doing them are dead again."""
+        in_transaction(self._engine, replays.release_letters)
 
     def report(self) -> None:
         """Say once a minute how old the oldest due work is."""

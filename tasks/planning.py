@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runstate import documents, jobs
+from runstate import documents, jobs, replays, runs
 from runstate.errors import Fenced
 from runstate.jobs import MAX_STATEMENT_BYTES
 from runstate.record import Ending, Outcome
+from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
 from tasks.errors import Permanent
@@ -30,6 +31,9 @@ def plan_run(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome:
     """
     while _in_planning(kept, lambda c: jobs.delete_planned(c, work.run_id), total=0, repeatable=True):
         kept.stop_if_asked()
+    run = in_transaction(clients.engine(), lambda c: runs.get(c, work.run_id))
+    if run.replay is not None and _parent_was_planned(run):
+        return _plan_replay(run, kept)
     returned: dict[str, Any] = {}
     total = 0
     for batch in _batches(_texts(kind.plan(work.args), kind, returned)):
@@ -41,6 +45,36 @@ def plan_run(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome:
             total=total + len(batch),
         )
         total += len(batch)
+    # A replayed planning resolves the letter of the planning that failed.
+    settle = partial(replays.settle_planning, run_id=run.run_id) if run.replay is not None else None
+    return Outcome(Ending.DONE, result=returned, jobs_total=total, effects=settle)
+
+
+def _parent_was_planned(run: Run) -> bool:
+    return in_transaction(clients.engine(), lambda c: jobs.is_done(c, run.parent_run_id or "", 0))
+
+
+def _plan_replay(run: Run, kept: Kept) -> Outcome:
+    """A replay's plan: the letters taken for it and, for "the rest", the jobs that its parent never did.
+
+    Its jobs see what the parent's plan returned.
+    """
+    parent_id = run.parent_run_id or ""
+    returned = in_transaction(clients.engine(), lambda c: jobs.result_of(c, parent_id, 0))
+    per_s = (run.replay or {}).get("per_s")
+    total, after = 0, (0, 0)
+    while page := in_transaction(
+        clients.engine(),
+        lambda c, a=after: replays.sources(c, run, after=a, most=BATCH_JOBS),  # type: ignore[misc]
+    ):
+        kept.stop_if_asked()
+        batch = [source for _, source in page]
+        _in_planning(
+            kept,
+            partial(replays.insert_replayed, run_id=run.run_id, first_no=total + 1, batch=batch, per_s=per_s),
+            total=total + len(batch),
+        )
+        total, after = total + len(batch), page[-1][0]
     return Outcome(Ending.DONE, result=returned, jobs_total=total)
 
 

@@ -1,0 +1,189 @@
+"""Dead letters as operators handle them: list, group, look at, edit, discard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from runstate import audit, documents
+from runstate.audit import Actor
+from runstate.errors import NotFound, RunstateError
+
+_COLUMNS = (
+    "id, run_id, job_no, kind, payload, edited_payload, error_class, error, traceback, attempts, crashes, fingerprint, status,"
+    " first_failed_at, created_at, resolved_at, resolved_by, resolution, replay_run_id"
+)
+
+
+class LetterNotDead(RunstateError):
+    """The letter is being replayed, or was replayed or discarded: whoever was first has decided."""
+
+    def __init__(self, letter_id: int, status: str) -> None:
+        super().__init__(f"dead letter {letter_id} is {status}, not dead: somebody has taken care of it")
+        self.letter_id = letter_id
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One row of ``dead_letters``; ``status`` is dead, replaying, replayed or discarded."""
+
+    id: int
+    run_id: str
+    job_no: int
+    kind: str
+    payload: Any
+    edited_payload: Any
+    error_class: str
+    error: str
+    traceback: str | None
+    attempts: int
+    crashes: int
+    fingerprint: str
+    status: str
+    first_failed_at: datetime
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolution: str | None
+    replay_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters: all that match everything that is given."""
+
+    ids: Sequence[int] = ()
+    run_id: str | None = None
+    kind: str | None = None
+    error_class: str | None = None
+    fingerprint: str | None = None
+    status: str | None = "dead"
+
+    def where(self) -> tuple[str, dict[str, Any]]:
+        """The condition in SQL and its values."""
+        conditions, values = ["1 = 1"], {}
+        if self.ids:
+            conditions.append("id IN :ids")
+            values["ids"] = list(self.ids)
+        for name in ("run_id", "kind", "error_class", "fingerprint", "status"):
+            value = getattr(self, name)
+            if value is not None:
+                conditions.append(f"{name} = :{name}")
+                values[name] = value
+        return " AND ".join(conditions), values
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Letters of one trouble."""
+
+    kind: str
+    error_class: str
+    fingerprint: str
+    count: int
+    example: str
+    first_failed_at: datetime
+    last_failed_at: datetime
+
+
+def find(connection: Connection, which: Filter, *, most: int = 100, after_id: int = 0) -> list[Letter]:
+    """Letters that match, oldest first, a page at a time."""
+    where, values = which.where()
+    rows = connection.execute(
+        _with_ids(
+            f"SELECT {_COLUMNS} FROM dead_letters WHERE {where} AND id > :after_id ORDER BY id LIMIT :most", values
+        ),
+        values | {"after_id": after_id, "most": most},
+    ).mappings()
+    return [_as_letter(row) for row in rows]
+
+
+def count(connection: Connection, which: Filter) -> int:
+    """How many match."""
+    where, values = which.where()
+    return int(connection.scalar(_with_ids(f"SELECT COUNT(*) FROM dead_letters WHERE {where}", values), values) or 0)
+
+
+def get(connection: Connection, letter_id: int, *, lock: bool = False) -> Letter:
+    """One letter; raises `NotFound`."""
+    row = (
+        connection.execute(
+            text(f"SELECT {_COLUMNS} FROM dead_letters WHERE id = :id" + (" FOR UPDATE" if lock else "")),
+            {"id": letter_id},
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise NotFound(f"there is no dead letter {letter_id}")
+    return _as_letter(row)
+
+
+def groups(connection: Connection, which: Filter) -> list[Group]:
+    """Letters by kind, error class and fingerprint, the most frequent first."""
+    where, values = which.where()
+    rows = connection.execute(
+        _with_ids(
+            "SELECT kind, error_class, fingerprint, COUNT(*) AS count, MIN(error) AS example,"
+            " MIN(first_failed_at) AS first_failed_at, MAX(created_at) AS last_failed_at"
+            f" FROM dead_letters WHERE {where} GROUP BY kind, error_class, fingerprint ORDER BY count DESC, kind, fingerprint",
+            values,
+        ),
+        values,
+    ).mappings()
+    return [Group(**{str(name): value for name, value in row.items()}) for row in rows]
+
+
+def edit(connection: Connection, letter_id: int, payload: Any, actor: Actor) -> Letter:
+    """Set a payload to be used by a replay, beside the untouched original.  Raises `LetterNotDead`, `NotFound`."""
+    before = get(connection, letter_id, lock=True)
+    if before.status != "dead":
+        raise LetterNotDead(letter_id, before.status)
+    connection.execute(
+        text("UPDATE dead_letters SET edited_payload = :payload WHERE id = :id"),
+        {"payload": documents.dump(payload), "id": letter_id},
+    )
+    audit.write(
+        connection,
+        actor,
+        "edit_letter",
+        f"dead_letter:{letter_id}",
+        {"payload": before.edited_payload if before.edited_payload is not None else before.payload},
+        {"payload": payload},
+    )
+    return get(connection, letter_id)
+
+
+def discard(connection: Connection, letter_id: int, actor: Actor) -> Letter:
+    """dead → discarded: nobody will do this job.  Raises `LetterNotDead`, `NotFound`."""
+    done = connection.execute(
+        text(
+            "UPDATE dead_letters SET status = 'discarded', resolved_at = NOW(6), resolved_by = :actor, resolution = :reason"
+            " WHERE id = :id AND status = 'dead'"
+        ),
+        {"id": letter_id, "actor": actor.name, "reason": actor.reason},
+    )
+    letter = get(connection, letter_id)
+    if done.rowcount != 1:
+        raise LetterNotDead(letter_id, letter.status)
+    audit.write(
+        connection, actor, "discard_letter", f"dead_letter:{letter_id}", {"status": "dead"}, {"status": "discarded"}
+    )
+    return letter
+
+
+def _with_ids(statement: str, values: Mapping[str, Any]) -> Any:
+    made = text(statement)
+    return made.bindparams(bindparam("ids", expanding=True)) if "ids" in values else made
+
+
+def _as_letter(row: Mapping[Any, Any]) -> Letter:
+    values = {str(name): value for name, value in row.items()}
+    for name in ("payload", "edited_payload"):
+        values[name] = documents.load(values[name])
+    return Letter(**values)
