@@ -14,16 +14,24 @@ _SERVERS = ("mariadbd", "valkey-server")
 
 
 def stack_processes(var: Path) -> list[int]:
-    """Ids of this user's processes that belong to the stack in ``var``, by the mark in their environment."""
+    """Ids of this user's processes that belong to the stack in ``var``.
+
+    By the mark in their environment, or, for the servers, by the directory that they work in: Valkey writes its title over
+    its environment.
+    """
     mark = f"{STACK_MARK}={var}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            if mark in (entry / "environ").read_bytes().split(b"\0") or _serves(entry, var):
                 found.append(int(entry.name))
     return found
+
+
+def _serves(entry: Path, var: Path) -> bool:
+    return _name(int(entry.name)) in _SERVERS and (entry / "cwd").readlink().is_relative_to(var.resolve())
 
 
 def end_leftovers(var: Path, *, patience_s: float = 20.0) -> list[int]:

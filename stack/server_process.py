@@ -16,6 +16,18 @@ from stack.errors import ServerFailed
 _PR_SET_PDEATHSIG = 1
 
 
+def dying_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """What a child calls between fork and exec to be sent ``number`` when its parent dies (prctl(2))."""
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
 class ServerProcess:
     """A server that dies with its parent.  Start it from a thread that lives on: prctl(2) means the parent *thread*."""
 
@@ -45,13 +57,6 @@ class ServerProcess:
         """Start the process without waiting until it answers."""
         if self.running:
             return
-        libc, parent = ctypes.CDLL(None), os.getpid()
-
-        def die_with_parent() -> None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self._command,
@@ -60,7 +65,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the only way to ask for the signal before exec
+                preexec_fn=dying_with_parent(signal.SIGKILL),  # noqa: PLW1509 - the only way to ask for the signal before exec
             )
 
     def wait_up(self, timeout_s: float = 30.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 from stack.errors import StackError
 from stack.layout import PROJECT
 from stack.plan import Plan
+from stack.server_process import dying_with_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,31 @@ class Supervisor:
 
     def launch(self) -> None:
         """Start supervisord in the background; raises `StackError` with what it said if it does not start."""
-        for name in ("log", "supervisor", "flower", "beat", "imports"):
-            (self.plan.var / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(PROJECT / "supervisord.conf")],
-            cwd=PROJECT,
-            env=self.plan.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(self._command(), **self._surroundings(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StackError(f"supervisord did not start:\n{done.stdout}{done.stderr}")
         self.wait(lambda: self.alive, 15, "supervisord to answer")
+
+    def launch_as_child(self) -> subprocess.Popen[bytes]:
+        """Start supervisord as a child that stops everything and leaves when this process dies, however it dies."""
+        child = subprocess.Popen(
+            [*self._command(), "--nodaemon"],
+            **self._surroundings(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - the only way to ask for the signal before exec
+        )
+        self.wait(lambda: self.alive, 15, "supervisord to answer")
+        return child
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "supervisor.supervisord", "-c", str(PROJECT / "supervisord.conf")]
+
+    def _surroundings(self) -> dict[str, Any]:
+        for name in ("log", "supervisor", "flower", "beat", "imports"):
+            (self.plan.var / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return {"cwd": PROJECT, "env": self.plan.environment(), "stdin": subprocess.DEVNULL}
 
     @property
     def state(self) -> str:

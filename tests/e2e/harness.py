@@ -48,6 +48,7 @@ class Stack:
         self._schema = schema
         self._overrides: dict[str, str] | None = None
         self._plan: Plan | None = None
+        self._child: subprocess.Popen[bytes] | None = None
 
     # -- the stack as a whole -------------------------------------------------------------------------------------------
 
@@ -72,10 +73,10 @@ class Stack:
         if self._plan is None:
             return
         if self.supervisor.alive:
-            pid = self.supervisor.pid
             self._kill_all()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
         end_leftovers(self.var, patience_s=0)
         self._plan, self._overrides = None, None
 
@@ -180,7 +181,7 @@ class Stack:
         (self.var / "supervisor").mkdir(parents=True, exist_ok=True)
         write_env(self.plan.env_file, self.plan.settings)
         write_server_programs(self.plan)
-        self.supervisor.launch()
+        self._child = self.supervisor.launch_as_child()
 
     def _kill_all(self) -> None:
         supervisor = self.supervisor

@@ -117,6 +117,8 @@ def test_up_again_changes_nothing_and_down_keeps_the_data(commands: Commands) ->
     again = commands("up")
     assert again.returncode == 0, again.stderr
     assert not set(commands.pids().values()) & set(before.values())
+    assert not [pid for pid in before.values() if Path(f"/proc/{pid}").exists()]
+    assert read_env(commands.var / "stack.env") == settings
 
     assert commands("down").returncode == 0
     assert stack_processes(commands.var) == []

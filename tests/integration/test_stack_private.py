@@ -13,6 +13,8 @@ from pathlib import Path
 import pymysql
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import create_engine, text
 
 from stack.layout import PROJECT
@@ -61,7 +63,7 @@ def test_a_frozen_valkey_does_not_answer_until_it_is_thawed(servers: Servers, re
 def test_wrong_passwords_are_refused(servers: Servers) -> None:
     """Neither server lets anyone in without the generated password, root included."""
     with pytest.raises(redis.AuthenticationError):
-        redis.Redis(port=servers.endpoints.valkey_port).ping()
+        redis.Redis(port=servers.endpoints.valkey_port, retry=Retry(NoBackoff(), 0)).ping()
     for user in ("root", "holdfast", "nobody"):
         with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
             pymysql.connect(host="127.0.0.1", port=servers.endpoints.mariadb_port, user=user, password="")
