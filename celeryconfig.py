@@ -54,6 +54,9 @@ result_serializer = "json"
 result_backend = None
 task_ignore_result = True
 
+# A header without an id makes Celery's own consumer reconnect for ever, and a message of a wrong shape ends the worker.
+worker_consumer = "tasks.consumer:Consumer"
+
 # -- the worker's children ----------------------------------------------------------------------------------------------
 
 # Threads ignore time limits and leak their slot for good on SystemExit.

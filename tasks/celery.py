@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from celery import Celery
 
+from tasks import transport
 from tasks.heartbeat import NodeHeartbeat
+
+# Before the app: kombu looks its transports up by name when it first connects.
+transport.install()
 
 app = Celery("holdfast")
 app.config_from_object("celeryconfig")
