@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Set
 
 from celery import Celery
+from redis.exceptions import RedisError
 
 from stack.plan import Plan
 from stack.pools import POOLS
@@ -22,7 +23,11 @@ def answering_nodes(plan: Plan, wanted: Set[str], *, timeout_s: float = 1.0) -> 
     if not wanted:
         return frozenset()
     with Celery(broker=plan.settings["CELERY_BROKER_URL"], set_as_current=False) as app:
-        replies = app.control.ping(destination=sorted(wanted), timeout=timeout_s, limit=len(wanted)) or []
+        try:
+            replies = app.control.ping(destination=sorted(wanted), timeout=timeout_s, limit=len(wanted)) or []
+        except (OSError, RedisError):
+            # kombu keeps connections for the whole process: one of them died with a broker that was killed meanwhile.
+            return frozenset()
         return frozenset(node for reply in replies for node in reply)
 
 
