@@ -86,5 +86,5 @@ control_queue_expires = 60.0
 # Beat and the events' times must not move with a host's time zone or with daylight saving.
 enable_utc = True
 timezone = "UTC"
-# In the working directory it would be lost with a release and fought over by two clones.
-beat_schedule_filename = str(_settings().var / "beat" / "schedule")
+# Celery's own scheduler keeps the last tick in a file of one host and its ticks in the broker; this one asks MySQL.
+beat_scheduler = "tasks.beat:RunScheduler"

@@ -192,3 +192,12 @@ nodes = Table(
     Column("heartbeat_at", moment(), nullable=False),
     **INNODB,
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", text_key(100), primary_key=True),
+    # Ticks up to here were started or are too old to be: a schedule that is new starts with its next tick.
+    Column("settled_until", moment(), nullable=False),
+    **INNODB,
+)

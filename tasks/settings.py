@@ -31,6 +31,7 @@ class Settings:
     dispatch_interval_s: float = 0.5
     control_queue: str = "control"
     extra_kinds: tuple[str, ...] = ()
+    schedules: Path | None = None
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -63,6 +64,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
         dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
         extra_kinds=_words(values.get("HOLDFAST_KINDS")),
+        schedules=Path(values["HOLDFAST_SCHEDULES"]) if values.get("HOLDFAST_SCHEDULES") else None,
     )
 
 

@@ -9,6 +9,13 @@ depends_on = None
 
 TABLES = (
     """
+    CREATE TABLE schedules (
+        name VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        settled_until DATETIME(6) NOT NULL,
+        PRIMARY KEY (name)
+    )ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_bin
+    """,
+    """
     CREATE TABLE audit_log (
         id BIGINT NOT NULL AUTO_INCREMENT,
         at DATETIME(6) NOT NULL,
