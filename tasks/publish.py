@@ -79,9 +79,12 @@ def publish_start(kind_name: str, run_id: str, *, about: str, canvas: Mapping[st
 
 def queue_length(queue: str) -> int:
     """Messages that wait in a queue of the broker; raises kombu's OperationalError if the broker is away."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
+    with app.connection_for_read() as connection:
         try:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+            with connection.channel() as channel:
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
         except ChannelError:
             # 404: on Redis an empty queue is no queue.
             return 0
+        except connection.connection_errors as error:
+            raise OperationalError(str(error)) from error

@@ -1,0 +1,84 @@
+"""explain: why isn't it running?"""
+
+from __future__ import annotations
+
+import pytest
+
+from locks import TokenLock
+from runstate import nodes
+from runstate.audit import Actor
+from runstate.transaction import in_transaction
+from stack.private import Servers
+from tasks import clients, control
+from tasks.envelope import run_jobs
+from tasks.explain import explain
+from tests.integration.machinery import execute, planned, request, work_off
+from tests.kinds import KEYED
+
+pytestmark = pytest.mark.usefixtures("machinery")
+
+
+def codes(run_id: str) -> dict[str, str]:
+    """The findings by code."""
+    return {finding.code: finding.text for finding in explain(run_id).findings}
+
+
+def beat(role: str, *queues: str) -> None:
+    """A node that lives."""
+    in_transaction(
+        clients.engine(),
+        lambda c: nodes.beat(c, name=f"{role}-{queues}", boot="b" * 8, role=role, queues=queues, host="h", pid=1),
+    )
+
+
+def test_a_missing_pool_and_missing_dispatchers_block() -> None:
+    """No consumer on its queue is the first thing said."""
+    run_id = planned(KEYED, n=2)
+    first = explain(run_id).findings[0]
+    assert first.blocks
+    assert "no worker consumes queue imports" in codes(run_id)["no_worker"]
+    assert "no_dispatcher" in codes(run_id)
+    beat("worker", "imports")
+    beat("dispatcher")
+    assert not any(finding.blocks for finding in explain(run_id).findings)
+
+
+def test_a_requested_run_shows_the_lock_that_delays_it() -> None:
+    """Holder and TTL of the admission lock."""
+    run_id = request(KEYED, n=1)
+    assert TokenLock(clients.redis(), ["admission", "keyed", "k"], 30, "somebody@web1").acquire()
+    assert "somebody@web1" in codes(run_id)["lock_held"]
+    assert "requested" in codes(run_id)
+
+
+def test_paused_stale_waiting_and_ended_say_so() -> None:
+    """Each standing has its own word."""
+    run_id = planned(KEYED, jobs=[{"fails": 1, "error": "retry", "delay_s": 90, "message": "the shop is closed"}])
+    run_jobs(KEYED, run_id, 1, "w")
+    found = codes(run_id)
+    assert "due in" in found["next_due"]
+    assert "the shop is closed" in found["last_error"]
+    control.pause(run_id, Actor("anna", "lunch"))
+    assert "anna: lunch" in codes(run_id)["paused"]
+    control.resume(run_id, Actor("anna", "back"))
+    execute("UPDATE runs SET heartbeat_at = NOW(6) - INTERVAL 1 HOUR")
+    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 1 HOUR WHERE job_no = 1")
+    assert "recover it" in codes(run_id)["stale"]
+    control.recover(run_id, Actor("anna", "gone"), resume=False, force=True)
+    assert "failed since" in codes(run_id)["ended"]
+
+
+def test_jobs_ahead_are_those_of_other_runs() -> None:
+    """A run that waits behind others is told how many."""
+    planned(KEYED, key="other", n=3)
+    run_id = planned(KEYED, n=1)
+    assert "3 due jobs of other runs" in codes(run_id)["queue"]
+    work_off(KEYED, run_id)
+
+
+def test_a_broker_that_is_away_blocks(servers: Servers) -> None:
+    """What cannot go out is said."""
+    run_id = planned(KEYED, n=1)
+    servers.valkey.kill()
+    assert "broker_away" in codes(run_id)
+    servers.valkey.start()
