@@ -19,6 +19,8 @@ from tasks.errors import WorkStopped
 
 log = logging.getLogger("holdfast.lease")
 
+_NEVER = float("inf")
+
 
 class Kept:
     """A claim that is being kept, as the work sees it."""
@@ -71,8 +73,9 @@ class LeaseKeeper:
     def _run(self) -> None:
         while True:
             with self._changed:
-                soonest = min((kept.renew_at for kept in self._kept.values()), default=None)
-                wait_s = None if soonest is None else soonest - time.monotonic()
+                soonest = min((kept.renew_at for kept in self._kept.values()), default=_NEVER)
+                # The kernel's clock takes no infinity: the thread would die of it.
+                wait_s = None if soonest == _NEVER else soonest - time.monotonic()
                 if wait_s is None or wait_s > 0:
                     self._changed.wait(wait_s)
                 due = [kept for kept in self._kept.values() if kept.renew_at <= time.monotonic()]
@@ -84,7 +87,7 @@ class LeaseKeeper:
         now = time.monotonic()
         if now >= kept.deadline:
             kept.stop_reason = kept.stop_reason or "timeout"
-            kept.renew_at = float("inf")
+            kept.renew_at = _NEVER
             return
 
         def renew(connection: Connection) -> str | None:
@@ -105,4 +108,4 @@ class LeaseKeeper:
         if reason is not None:
             kept.stop_reason = kept.stop_reason or reason
             if reason in ("lease_lost", "fenced"):
-                kept.renew_at = float("inf")
+                kept.renew_at = _NEVER
