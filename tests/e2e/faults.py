@@ -1,0 +1,160 @@
+"""A stack to break while an import runs, and the ways to break it.
+
+Every fault returns the moment from which the promise counts: when what was killed answers again, or, where its place is
+taken at once, when it was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from stack.nodes import answering_nodes, worker_nodes
+from tests.e2e import faults_kinds
+from tests.e2e.faults_database import Database, Failpoints
+from tests.e2e.faults_import import GeneratedImport
+from tests.e2e.faults_producer import Producer
+from tests.e2e.harness import Stack, _children, wait_until
+
+PROMISE_S = 2.0
+"""Work is picked up within its lease and this."""
+
+
+def stack_settings(failpoints: Path, **more: str) -> dict[str, str]:
+    """What a stack must be started with to be broken here, for ``pytest.mark.stack``."""
+    return {"HOLDFAST_KINDS": faults_kinds.ALL, "HOLDFAST_FAILPOINTS": str(failpoints), **more}
+
+
+class Lab:
+    """A stack, a look into its database, its failpoints, and a producer."""
+
+    def __init__(self, stack: Stack, *, seed: int = 1) -> None:
+        self.stack = stack
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.database = Database(stack.servers)
+        self.failpoints = Failpoints(Path(stack.environment["HOLDFAST_FAILPOINTS"]))
+        self.producer = Producer(stack.environment)
+        self.database.rows(faults_kinds.EFFECTS_TABLE)
+        self._logs = {log: log.stat().st_size for log in self._log_files()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.failpoints.clear()
+        self.producer.__exit__()
+
+    def start_import(self, *, rows: int, jobs: int, kind: str = "quick_import") -> GeneratedImport:
+        """An import of so many rows in about so many jobs that has been planned."""
+        made = GeneratedImport(
+            self.database, self.stack.var / "imports", rows=rows, seed=self.rng.randrange(10**6), jobs=jobs
+        )
+        made.start(self.producer, kind)
+        wait_until(lambda: made.status() != "requested" and made.status() != "planning", 60, "the plan")
+        return made
+
+    def hold_workers(self, point: str, seconds: float, workers: int = 2) -> list[int]:
+        """Have so many children wait at ``point`` of a job; their ids once they do."""
+        self.failpoints.load(point, f"delay {seconds}", workers)
+        return self.failpoints.wait_fired(point, workers)
+
+    def workers_answer(self, timeout_s: float = 60.0) -> datetime:
+        """Wait until every worker of the plan answers; when that was."""
+        plan = self.stack.plan
+        nodes = worker_nodes(plan.numbers)
+        wait_until(lambda: answering_nodes(plan, nodes, timeout_s=0.5) >= nodes, timeout_s, "every worker to answer")
+        return self.database.now()
+
+    def log_lines(self, pattern: str) -> list[str]:
+        """Lines written to any log since this lab was opened that match."""
+        wanted = re.compile(pattern)
+        found = []
+        for log in self._log_files():
+            with log.open("rb") as file:
+                file.seek(self._logs.get(log, 0))
+                found += [line for line in file.read().decode("utf-8", "replace").splitlines() if wanted.search(line)]
+        return found
+
+    def _log_files(self) -> list[Path]:
+        return sorted((self.stack.var / "log").glob("*.log"))
+
+    # -- faults ---------------------------------------------------------------------------------------------------------
+
+    def kill_child(self) -> datetime:
+        """kill -9 of one child; its worker forks another."""
+        _signal([self.rng.choice(self.stack.children("imports"))], signal.SIGKILL)
+        return self.database.now()
+
+    def kill_children(self) -> datetime:
+        """kill -9 of every child of the imports pool."""
+        self.stack.kill_children("imports")
+        return self.database.now()
+
+    def kill_pool(self) -> datetime:
+        """kill -9 of the imports pool, main processes and children."""
+        self.stack.kill("imports")
+        return self.workers_answer()
+
+    def kill_dispatchers(self) -> datetime:
+        """kill -9 of both dispatchers."""
+        before = set(self.stack.pids("dispatcher"))
+        self.stack.kill_mains("dispatcher")
+        dispatchers = len(before)
+        wait_until(lambda: len(set(self.stack.pids("dispatcher")) - before) == dispatchers, 30, "two new dispatchers")
+        return self.database.now()
+
+    def kill_everything(self) -> datetime:
+        """kill -9 of every worker, both dispatchers and both servers; then everything is started."""
+        for group in ("imports", "control", "dispatcher"):
+            self.stack.kill(group)
+        self.stack.servers.valkey.kill()
+        self.stack.servers.mariadb.kill()
+        self.stack.servers.valkey.start()
+        self.stack.servers.mariadb.start()
+        return self.workers_answer()
+
+    def flush_redis(self) -> datetime:
+        """FLUSHALL: every message, lock and binding is gone."""
+        from tests.cleaning import flush_valkey
+
+        flush_valkey(self.stack.servers)
+        return self.database.now()
+
+    def restart_redis(self, down_s: float = 0.0) -> datetime:
+        """kill -9 of Redis; it comes back empty."""
+        self.stack.servers.valkey.kill()
+        time.sleep(down_s)
+        self.stack.servers.valkey.start()
+        return self.database.now()
+
+    def restart_mysql(self, down_s: float = 0.0) -> datetime:
+        """kill -9 of mariadbd; it comes back with what was committed."""
+        self.stack.servers.mariadb.kill()
+        time.sleep(down_s)
+        self.stack.servers.mariadb.start()
+        return self.database.now()
+
+    def freeze_worker(self) -> list[int]:
+        """SIGSTOP of one worker, main process and children; whom `_signal` may wake."""
+        pid = self.rng.choice(self.stack.pids("imports"))
+        frozen = [pid, *_children(pid)]
+        _signal(frozen, signal.SIGSTOP)
+        return frozen
+
+
+def thaw(pids: Iterable[int]) -> None:
+    """SIGCONT."""
+    _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)
