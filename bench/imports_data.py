@@ -15,36 +15,11 @@ CREATE TABLE {TABLE} (
     released DATE, updated_at DATETIME, supplier_id INT, ean BIGINT, UNIQUE KEY uq_sku (sku)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
 """
-_WORDS = [
-    "alpine",
-    "basic",
-    "canvas",
-    "denim",
-    "ember",
-    "flint",
-    "grain",
-    "harbor",
-    "indigo",
-    "jade",
-    "kelp",
-    "linen",
-    "maple",
-    "nordic",
-    "ochre",
-    "pine",
-    "quartz",
-    "rustic",
-    "silk",
-    "tidal",
-    "umber",
-    "velvet",
-    "willow",
-    "yarrow",
-    "zephyr",
-    "Köln",
-    "Größe",
-    "café",
-]
+_WORDS = (
+    "alpine", "basic", "canvas", "denim", "ember", "flint", "grain", "harbor", "indigo", "jade",
+    "kelp", "linen", "maple", "nordic", "ochre", "pine", "quartz", "rustic", "silk", "tidal",
+    "umber", "velvet", "willow", "yarrow", "zephyr", "Köln", "Größe", "café",
+)  # fmt: skip
 _CATEGORIES = ("Home & Garden", "Apparel", "Jewelry", "Toys", "Books", "Music", "Sport", "Office")
 _FIRST = datetime(2020, 1, 1)
 
