@@ -6,7 +6,6 @@ import pymysql
 import redis
 from pymysql.cursors import Cursor
 
-from runstate.migrate import VERSION_TABLE
 from stack.endpoints import DATABASE, HOST
 from stack.private import Servers
 
