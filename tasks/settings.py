@@ -32,6 +32,7 @@ class Settings:
     control_queue: str = "control"
     extra_kinds: tuple[str, ...] = ()
     schedules: Path | None = None
+    job_memory_mb: int = 2048
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -64,6 +65,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
         dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
         extra_kinds=_words(values.get("HOLDFAST_KINDS")),
+        job_memory_mb=int(values.get("HOLDFAST_JOB_MEMORY_MB") or 2048),
         schedules=Path(values["HOLDFAST_SCHEDULES"]) if values.get("HOLDFAST_SCHEDULES") else None,
     )
 

@@ -37,6 +37,8 @@ def perform(work: Work) -> dict[str, Any]:
             time.sleep(0.02)
     if work.attempt <= do.get("fails", 0):
         _raise(do.get("error", "value"), do)
+    if (hog_mb := do.get("hog_mb")) is not None:
+        bytearray(hog_mb * 1024 * 1024)
     if do.get("kill_self"):
         os.kill(os.getpid(), signal.SIGKILL)
 
