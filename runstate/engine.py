@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy
+from pymysql.constants import CLIENT
 from sqlalchemy import Engine, event
 
 from runstate.errors import BadSession
@@ -52,6 +53,9 @@ def make_engine(
             "write_timeout": answer_timeout_s,
             "charset": "utf8mb4",
             "init_command": _SET_UP,
+            # FOUND_ROWS: an UPDATE counts the rows that it finds, changed or not.  LOCAL_FILES: imports load new rows out of
+            # memory; but for that one statement the driver refuses a server that asks for a file (its local_infile is off).
+            "client_flag": CLIENT.FOUND_ROWS | CLIENT.LOCAL_FILES,
         },
     )
     event.listen(engine, "connect", _set_up_session)

@@ -15,6 +15,7 @@ MAX_STATEMENT_BYTES = 1024 * 1024
 OVERFLOW = "99999999999999999999"
 """A number that no integer column takes."""
 PROBE = "/*probe*/"
+FILE = "/*file*/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Statement:
 
     ``guarded``       the column through which a row that would update another key's row fails; None where none could
     ``probe``         the tail for a single row: if the row was there, ``@holdfast`` is afterwards what stood for `PROBE`
+    ``load``          the same rows as a file: `FILE` stands for its path; None where a file could not say what they are
     ``max_bytes``     how long a statement should be; ``max_row_bytes``: how long a single row may make it
     """
 
@@ -30,6 +32,7 @@ class Statement:
     tail: str
     probe: str
     guarded: str | None
+    load: str | None
     max_bytes: int
     max_row_bytes: int
 
@@ -68,7 +71,19 @@ def statement(target: Target, columns: Sequence[str], key: Sequence[str], mode: 
             updates.insert(0, guard)
         tail = f" ON DUPLICATE KEY UPDATE {','.join(updates or [f'{first}={first}'])}"
         probe = f" ON DUPLICATE KEY UPDATE {','.join([*updates, f'{first}=IF((@holdfast:={PROBE}),{first},{first})'])}"
-    return Statement(head, tail, probe, guarded, max_bytes, max(target.max_packet - 1024 - len(head) - len(tail), 0))
+    max_row_bytes = max(target.max_packet - 1024 - len(head) - len(tail), 0)
+    return Statement(head, tail, probe, guarded, _load(target, columns), max_bytes, max_row_bytes)
+
+
+def _load(target: Target, columns: Sequence[str]) -> str | None:
+    r"""LOAD DATA for a file of rows as the converters write them: 'quoted' texts with \\ and '', bare numbers, bare NULL."""
+    if any(target.columns[column].type == "bit" for column in columns):
+        # There a file holds the bits themselves, not a number.
+        return None
+    return (
+        f"LOAD DATA LOCAL INFILE '{FILE}' INTO TABLE {name(target.name)} CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' "
+        rf"OPTIONALLY ENCLOSED BY '\'' ESCAPED BY '\\' LINES TERMINATED BY '\n' ({','.join(map(name, columns))})"
+    )
 
 
 def name(identifier: str) -> str:

@@ -15,7 +15,7 @@ from stack.pools import POOLS, pool_numbers
 from tasks import failpoints
 from tasks.dispatcher import Dispatcher
 from tasks.imports.arguments import import_arguments
-from tasks.imports.writer import ROW_ERRORS
+from tasks.imports.refusals import ROW_ERRORS
 from tests.docs_tables import filled
 from tests.documents import DOCUMENTS, PROJECT
 
