@@ -22,7 +22,7 @@ app.conf.imports = ("tasks.starts",)
 app.steps["worker"].add(NodeHeartbeat)
 
 
-@worker_process_init.connect
+@worker_process_init.connect  # type: ignore[untyped-decorator]
 def _limit_child(**_: Any) -> None:
     # In the child alone, and nothing slow: a child that takes its time here is killed and replaced, for ever.
     limit_memory(settings().job_memory_mb)

@@ -10,10 +10,11 @@ from celery.exceptions import TimeoutError as CeleryTimeout
 from celery.result import AsyncResult
 
 from runstate import runs
+from runstate.audit import Actor
 from runstate.runs import Run
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
-from tasks import clients
+from tasks import clients, control
 from tasks.errors import RunRefused, TasksError
 
 _CELERY_STATES = {
@@ -90,6 +91,10 @@ class StartResult(AsyncResult):  # type: ignore[misc]
         return dict(run.result or {})
 
     wait = get
+
+    def revoke(self, *_: Any, actor: Actor | None = None, **__: Any) -> None:
+        """Cancel the run; ``actor`` says who and why.  Raises `runstate.control.NotAllowed` if it has ended."""
+        control.cancel(self.run_id, actor or Actor(clients.who(), "StartResult.revoke"))
 
     @property
     def result(self) -> Any:

@@ -37,6 +37,7 @@ class StartTask(Task):  # type: ignore[misc]
     """A start: what Celery calls a task and Holdfast calls the request for a run."""
 
     abstract = True
+    Request = "tasks.revoke:StartRequest"
     kind: JobKind
 
     def apply_async(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import chain, chord, group
+from celery.worker.request import Request
 
 import tasks
 from runstate.statuses import RunStatus
@@ -17,6 +18,7 @@ from tasks.celery import app
 from tasks.errors import BadArguments, DatabaseDown, RunRefused
 from tasks.publish import queue_length
 from tasks.result import RunFailed, StartResult
+from tasks.revoke import StartRequest
 from tests.integration.machinery import admitted, execute, planned, query, run_of, work_off
 from tests.kinds import FREE, KEYED
 
@@ -192,3 +194,32 @@ def test_the_same_task_id_twice_is_the_same_run() -> None:
     task_id = str(uuid.uuid4())
     assert {tasks.start_keyed.apply_async(kwargs={"n": 1}, task_id=task_id).run_id for _ in range(2)} == {task_id}
     assert admitted(FREE, n=0)
+
+
+def test_revoking_a_start_cancels_its_run() -> None:
+    """From the result at once; a start whose message meets a revoke in a worker, too."""
+    result = tasks.start_keyed.delay(n=1)
+    result.revoke()
+    assert result.run().status is RunStatus.CANCELLED
+    assert result.state == "REVOKED"
+    revoked = tasks.start_keyed.delay(n=1)
+    message = RevokedMessage(revoked.run_id)
+    assert message.revoked()
+    assert revoked.run().status is RunStatus.CANCELLED
+    assert query("SELECT COUNT(*) FROM audit_log WHERE action = 'cancel'") == [(2,)]
+
+
+class RevokedMessage(StartRequest):
+    """A start's message that a worker has found among the revoked."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+
+    @property
+    def id(self) -> str:
+        return self._run_id
+
+    def revoked(self) -> bool:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Request, "revoked", lambda _self: True)
+            return bool(super().revoked())
