@@ -220,8 +220,10 @@ def state_of(connection: Connection, claim: Claim) -> tuple[JobState, bool]:
 
 
 _NEXT_DUE = text(
+    # While a run is being planned only its planning may go out: half-planned jobs would bounce off their claims and fill
+    # the window, and a planner that took over would never get its turn.
     "SELECT job_no FROM jobs WHERE run_id = :run_id AND state = 'pending' AND due_at <= NOW(6)"
-    " ORDER BY due_at, job_no LIMIT :most FOR UPDATE SKIP LOCKED"
+    " AND (job_no = 0 OR NOT :planning) ORDER BY due_at, job_no LIMIT :most FOR UPDATE SKIP LOCKED"
 )
 _LET_OUT = text(
     "UPDATE jobs SET state = 'queued', queued_at = NOW(6), publishes = 1 WHERE run_id = :run_id AND job_no IN :job_nos"
@@ -233,11 +235,14 @@ _TAKE_BACK = text(
 ).bindparams(bindparam("job_nos", expanding=True))
 
 
-def let_out(connection: Connection, run_id: str, most: int) -> list[int]:
-    """Move up to ``most`` due jobs of a run from pending to queued; publish them after the commit."""
+def let_out(connection: Connection, run_id: str, most: int, *, planning: bool = False) -> list[int]:
+    """Move up to ``most`` due jobs of a run from pending to queued; publish them after the commit.
+
+    ``planning``  the run is still being planned: only job 0 may go out
+    """
     if most <= 0:
         return []
-    job_nos = [row[0] for row in connection.execute(_NEXT_DUE, {"run_id": run_id, "most": most})]
+    job_nos = [row[0] for row in connection.execute(_NEXT_DUE, {"run_id": run_id, "most": most, "planning": planning})]
     if job_nos:
         connection.execute(_LET_OUT, {"run_id": run_id, "job_nos": job_nos})
     return job_nos

@@ -122,7 +122,8 @@ def record(
             outcome = replace(outcome, fail_run=str(fail_run))
         _set_result(connection, claim, result)
     next_claim = jobs.take_next(connection, claim, next_token) if next_token else None
-    next_jobs = [] if next_claim else jobs.let_out(connection, claim.run_id, let_out)
+    planning = claim.role is Role.PLAN and outcome.ending is not Ending.DONE
+    next_jobs = [] if next_claim else jobs.let_out(connection, claim.run_id, let_out, planning=planning)
     _write_attempt(connection, claim, outcome, measured)
     status, finish_job = _pass_fence(connection, claim, outcome, has_finish=has_finish)
     if status not in (RunStatus.RUNNING, RunStatus.PLANNING):

@@ -33,6 +33,7 @@ class Window:
     run_id: str
     kind: str
     out: int
+    planning: bool
 
 
 def requested_count(connection: Connection) -> int:
@@ -88,14 +89,14 @@ def windows_with_due_jobs(connection: Connection, *, most: int = 500) -> list[Wi
     """Runs that have due jobs waiting, with how many of theirs are out."""
     rows = connection.execute(
         text(
-            "SELECT r.run_id, r.kind, (SELECT COUNT(*) FROM jobs o WHERE o.run_id = r.run_id"
+            "SELECT r.run_id, r.kind, r.status, (SELECT COUNT(*) FROM jobs o WHERE o.run_id = r.run_id"
             " AND o.state IN ('queued', 'running')) AS out_now FROM runs r WHERE r.status IN ('planning', 'running')"
-            " AND EXISTS (SELECT 1 FROM jobs j WHERE j.run_id = r.run_id AND j.state = 'pending' AND j.due_at <= NOW(6))"
-            " ORDER BY r.progress_at LIMIT :most"
+            " AND EXISTS (SELECT 1 FROM jobs j WHERE j.run_id = r.run_id AND j.state = 'pending' AND j.due_at <= NOW(6)"
+            " AND (r.status = 'running' OR j.job_no = 0)) ORDER BY r.progress_at LIMIT :most"
         ),
         {"most": most},
     )
-    return [Window(row.run_id, row.kind, row.out_now) for row in rows]
+    return [Window(row.run_id, row.kind, row.out_now, row.status == RunStatus.PLANNING) for row in rows]
 
 
 def forget_messages(connection: Connection) -> int:
@@ -199,12 +200,12 @@ def close_cleared(connection: Connection, run_id: str) -> bool:
     return cancelled + cleared > 0
 
 
-def let_out(connection: Connection, run_id: str, most: int) -> list[int]:
+def let_out(connection: Connection, run_id: str, most: int, *, planning: bool = False) -> list[int]:
     """Let due jobs of a run out while it still runs (share lock on the run last, so a pause or a cancel is seen)."""
-    job_nos = jobs.let_out(connection, run_id, most)
+    job_nos = jobs.let_out(connection, run_id, most, planning=planning)
     runs = connection.execute(
-        text("SELECT 1 FROM runs WHERE run_id = :run_id AND status IN ('planning', 'running') LOCK IN SHARE MODE"),
-        {"run_id": run_id},
+        text("SELECT 1 FROM runs WHERE run_id = :run_id AND status = :status LOCK IN SHARE MODE"),
+        {"run_id": run_id, "status": (RunStatus.PLANNING if planning else RunStatus.RUNNING).value},
     ).one_or_none()
     if runs is None:
         connection.rollback()

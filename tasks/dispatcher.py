@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from kombu.exceptions import OperationalError
 from sqlalchemy import Connection
@@ -97,14 +98,14 @@ class Dispatcher:
         most = min(START_BATCH, requested - queue_length(settings().control_queue))
         if most <= 0:
             return
-        due = in_transaction(self._engine, lambda c: sweep.take_due_requests(c, most))
+        due = in_transaction(self._engine, partial(sweep.take_due_requests, most=most))
         for number, request in enumerate(due):
             failpoints.hit("dispatch.before_publish")
             kind = kinds().get(request.kind)
             about = kind.describe_start(request.args) if kind and kind.describe_start else repr(request.args)[:200]
             if not publish_start(request.kind, request.run_id, about=about, canvas=request.canvas):
                 untaken = [late.run_id for late in due[number:]]
-                in_transaction(self._engine, lambda c, ids=untaken: sweep.request_again(c, ids))  # type: ignore[misc]
+                in_transaction(self._engine, partial(sweep.request_again, run_ids=untaken))
                 return
 
     def put_back_lost_claims(self) -> None:
@@ -118,7 +119,7 @@ class Dispatcher:
         for kind in kinds().values():
             if connected_s < kind.lease_s:
                 continue
-            for lost in in_transaction(self._engine, lambda c, k=kind: reap.find_lost(c, k.name, k.lease_s)):  # type: ignore[misc]
+            for lost in in_transaction(self._engine, partial(reap.find_lost, kind=kind.name, lease_s=kind.lease_s)):
                 self._put_back(kind, lost)
 
     def _put_back(self, kind: JobKind, lost: LostClaim) -> None:
@@ -155,20 +156,21 @@ class Dispatcher:
             if kind is None or window.out >= kind.window:
                 continue
             room = kind.window - window.out
-            job_nos = in_transaction(self._engine, lambda c, w=window, n=room: sweep.let_out(c, w.run_id, n))  # type: ignore[misc]
+            let_out = partial(sweep.let_out, run_id=window.run_id, most=room, planning=window.planning)
+            job_nos = in_transaction(self._engine, let_out)
             publish_jobs(kind, window.run_id, job_nos)
 
     def publish_unheard_jobs(self) -> None:
         """Queued jobs whose message was lost: published again while their queue is shorter than its queued rows."""
         for queue, queue_kinds in kinds_by_queue().items():
             names = [kind.name for kind in queue_kinds]
-            queued = in_transaction(self._engine, lambda c, n=names: sweep.queued_count(c, n))  # type: ignore[misc]
+            queued = in_transaction(self._engine, partial(sweep.queued_count, kinds=names))
             if not queued:
                 continue
             missing = queued - queue_length(queue)
             if missing <= 0:
                 continue
-            unheard = in_transaction(self._engine, lambda c, n=names, m=missing: sweep.take_unheard(c, n, m))  # type: ignore[misc]
+            unheard = in_transaction(self._engine, partial(sweep.take_unheard, kinds=names, most=missing))
             for kind_name, run_id, job_no in unheard:
                 log.info("run %s job %d: published again", run_id, job_no)
                 publish_jobs(kinds()[kind_name], run_id, [job_no])
@@ -176,9 +178,9 @@ class Dispatcher:
     def clear_ended_runs(self) -> None:
         """Open jobs of runs that were cancelled or failed are cancelled in batches; then the run is cleared."""
         for run_id, _status in in_transaction(self._engine, sweep.runs_to_clear):
-            while in_transaction(self._engine, lambda c, r=run_id: sweep.cancel_open_jobs(c, r)):  # type: ignore[misc]
+            while in_transaction(self._engine, partial(sweep.cancel_open_jobs, run_id=run_id)):
                 pass
-            in_transaction(self._engine, lambda c, r=run_id: sweep.close_cleared(c, r))  # type: ignore[misc]
+            in_transaction(self._engine, partial(sweep.close_cleared, run_id=run_id))
 
     def release_letters(self) -> None:
         """Letters whose replay was refused or ended without doing them are dead again."""

@@ -237,3 +237,21 @@ def test_work_of_kinds_without_a_key_is_found_too(dispatcher: Dispatcher) -> Non
     execute("UPDATE jobs SET state = 'pending'  WHERE job_no > 0")
     dispatcher.fill_windows()
     assert queued(run_id) == [1, 2]
+
+
+def test_a_lost_planner_is_replaced_and_what_it_wrote_waits(dispatcher: Dispatcher) -> None:
+    """Job 0 goes out again, whatever lies half planned; no half-planned job does."""
+    run_id = admitted(KEYED, n=6)
+    execute(
+        "INSERT INTO jobs (run_id, job_no, role, state, payload, due_at)"
+        " SELECT :r, seq, 'work', 'pending', '{}', NOW(6) - INTERVAL 5 SECOND FROM seq_1_to_50",
+        r=run_id,
+    )
+    lost_claim(run_id, 0)
+    beat("w", "b" * 8)
+    dispatcher.round()
+    dispatcher.round()
+    assert queued(run_id) == [0]
+    work_off(KEYED, run_id)
+    assert run_of(run_id).status is RunStatus.COMPLETED
+    assert query("SELECT COUNT(*) FROM effects") == [(6,)]

@@ -13,7 +13,8 @@ from tasks.kinds import Backoff, JobKind
 
 def kind(**changes: Any) -> JobKind:
     """A kind with these changes."""
-    return JobKind(**({"name": "k", "queue": "q", "plan": lambda _a: (), "perform": lambda _w: None} | changes))
+    settings: dict[str, Any] = {"name": "k", "queue": "q", "plan": lambda _a: (), "perform": lambda _w: None}
+    return JobKind(**(settings | changes))
 
 
 @pytest.mark.parametrize(
