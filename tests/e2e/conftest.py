@@ -15,7 +15,7 @@ _running: list[Stack] = []
 
 # Not the session's: workers and dispatchers that live on would take up what integration tests put into the tables.
 @pytest.fixture(scope="package")
-def package_stack(
+def session_stack(
     servers: Servers, schema: frozenset[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """The programs of all end-to-end tests; tests use `stack`."""
@@ -29,20 +29,20 @@ def package_stack(
 
 
 @pytest.fixture
-def stack(package_stack: Stack, request: pytest.FixtureRequest) -> Stack:
+def stack(session_stack: Stack, request: pytest.FixtureRequest) -> Stack:
     """Servers empty, one control worker, two import workers, two dispatchers, all consuming.
 
     Other numbers and settings: ``@pytest.mark.stack(HOLDFAST_IMPORTS_CONCURRENCY="2", ...)``.
     """
     marker = request.node.get_closest_marker("stack")
-    package_stack.begin(marker.kwargs if marker else {})
-    return package_stack
+    session_stack.begin(marker.kwargs if marker else {})
+    return session_stack
 
 
 @pytest.fixture
-def stack_var(package_stack: Stack) -> Path:
+def stack_var(session_stack: Stack) -> Path:
     """The ``var`` directory of the stack."""
-    return package_stack.var
+    return session_stack.var
 
 
 @pytest.hookimpl(wrapper=True)
