@@ -7,6 +7,7 @@ from .holder import Holder
 from .inspect import HeldLock, list_locks
 from .keeper import Keeper, held
 from .keys import lock_key
+from .server import ServerFacts, server_facts
 from .token_lock import TokenLock
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "LockLost",
     "LockUnavailable",
     "LocksError",
+    "ServerFacts",
     "TokenLock",
     "connect",
     "held",
     "list_locks",
     "lock_key",
     "read_epoch",
+    "server_facts",
     "set_epoch_if_absent",
 ]

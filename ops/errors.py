@@ -1,0 +1,9 @@
+"""Errors of the command line."""
+
+
+class OpsError(Exception):
+    """Base of the errors that `ops` raises."""
+
+
+class UsageError(OpsError):
+    """The command cannot be meant like this; the message says what can."""

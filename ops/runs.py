@@ -1,0 +1,166 @@
+"""``ops runs``: which runs there are, and how one stands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ops import exits, watch
+from ops.output import Output, duration, moment
+from ops.parsers import Commands, positive
+from runstate import letters, queries
+from runstate.letters import Filter
+from runstate.queries import RunLine
+from runstate.runs import Run, get
+from runstate.stale import stale_since
+from runstate.statuses import ACTIVE, RunStatus
+from runstate.transaction import in_transaction
+from tasks import clients
+from tasks.registry import kinds, kinds_by_queue
+
+STYLES = {
+    RunStatus.COMPLETED: "green",
+    RunStatus.FAILED: "red",
+    RunStatus.REFUSED: "yellow",
+    RunStatus.PAUSED: "yellow",
+    RunStatus.CANCELLED: "dim",
+}
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Declare ``runs list``, ``runs show`` and ``runs watch``."""
+    group = commands.add_parser("runs", help="list runs, look at one, follow one").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    parser = group.add_parser("list", parents=[common], help="the newest runs")
+    parser.add_argument(
+        "--status",
+        action="append",
+        default=[],
+        choices=["active", *(status.value for status in RunStatus)],
+        help="only runs that stand there; may be given several times",
+    )
+    parser.add_argument("--kind", help="only runs of this kind")
+    parser.add_argument("--key", help="only runs with this admission key")
+    parser.add_argument("--limit", type=positive, default=20, help="at most so many (default %(default)s)")
+    parser.set_defaults(run=list_runs)
+    parser = group.add_parser("show", parents=[common], help="how one run stands")
+    parser.add_argument("run_id", metavar="RUN", help="a run id, or an unambiguous beginning of one")
+    parser.set_defaults(run=show_run)
+    watch.add(group, common)
+
+
+def list_runs(options: argparse.Namespace, output: Output) -> int:
+    """Print the newest runs."""
+    statuses = [status.value for status in ACTIVE] if "active" in options.status else []
+    statuses += [status for status in options.status if status != "active"]
+    found = in_transaction(
+        clients.engine(),
+        lambda c: queries.find_runs(c, statuses=statuses, kind=options.kind, key=options.key, most=options.limit),
+    )
+    if output.as_json:
+        output.document(found)
+        return exits.OK
+    columns = ("RUN", "KIND", "KEY", "STATUS", "JOBS>", "DEAD>", "REQUESTED", "HEARTBEAT>", "REASON")
+    output.table(columns, [_line(run) for run in found], [STYLES.get(run.status, "") for run in found])
+    return exits.OK
+
+
+def _line(run: RunLine) -> tuple[Any, ...]:
+    ended = run.jobs_done + run.jobs_dead + run.jobs_cancelled
+    return (
+        run.run_id,
+        run.kind,
+        run.admission_key,
+        run.status.value,
+        f"{ended}/{run.jobs_total}",
+        run.jobs_dead or None,
+        moment(run.requested_at),
+        duration(run.heartbeat_age_s) if run.finished_at is None else None,
+        (run.reason or "")[:100],
+    )
+
+
+def show_run(options: argparse.Namespace, output: Output) -> int:
+    """Print everything about one run."""
+    facts = in_transaction(clients.engine(), lambda c: _facts(c, options.run_id))
+    if output.as_json:
+        output.document(facts)
+        return exits.OK
+    run: Run = facts["run"]
+    for name, value in _about(run, facts):
+        if value not in (None, ""):
+            output.say(f"{name:<12} {value}", STYLES.get(run.status, "") if name == "status" else "")
+    if facts["attempts"]:
+        output.say()
+        output.table(
+            ("OUTCOME", "ATTEMPTS>", "MEAN>", "LONGEST>", "PEAK MEMORY>"),
+            [
+                (
+                    attempts.outcome,
+                    attempts.count,
+                    duration((attempts.mean_ms or 0) / 1000),
+                    duration((attempts.longest_ms or 0) / 1000),
+                    f"{(attempts.peak_memory_kb or 0) / 1024:.0f} MiB",
+                )
+                for attempts in facts["attempts"]
+            ],
+        )
+    for job in facts["troubled_jobs"]:
+        output.say(
+            f"job {job.job_no} is {job.state} after {job.attempts} attempts and {job.crashes} crashes: {job.last_error}"
+        )
+    for group in facts["dead_letters"]:
+        output.say(f"{group.count} dead letters: {group.error_class}, for example: {group.example}", "red")
+    return exits.OK
+
+
+def _facts(connection: Connection, given: str) -> dict[str, Any]:
+    run = get(connection, queries.resolve_run_id(connection, given))
+    kind = kinds().get(run.kind)
+    since = None
+    if kind is not None:
+        neighbours = [other.name for other in kinds_by_queue()[kind.queue]]
+        since = stale_since(connection, run, kind.stale_after_s, neighbours)
+    return {
+        "run": run,
+        "about": kind.describe_start(run.args) if kind is not None and kind.describe_start else None,
+        "queue": kind.queue if kind is not None else None,
+        "stale_since": since,
+        "jobs": queries.job_counts(connection, run.run_id),
+        "rows": queries.rows_recorded(connection, run.run_id),
+        "attempts": queries.attempts_of(connection, run.run_id),
+        "troubled_jobs": queries.troubled_jobs(connection, run.run_id),
+        "dead_letters": letters.groups(connection, Filter(run_id=run.run_id)),
+    }
+
+
+def _about(run: Run, facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    work = facts["jobs"].get("work", {})
+    states = ", ".join(f"{count} {state}" for state, count in sorted(work.items()))
+    beat_s = (run.seen_at - run.heartbeat_at).total_seconds() if run.heartbeat_at and not run.ended else None
+    took_s = ((run.finished_at or run.seen_at) - run.started_at).total_seconds() if run.started_at else None
+    return [
+        ("run", run.run_id),
+        ("what", facts["about"]),
+        ("kind", f"{run.kind} on queue {facts['queue']}" if facts["queue"] else f"{run.kind}, not known here"),
+        ("key", run.admission_key),
+        ("status", run.status.value),
+        ("stale since", moment(facts["stale_since"])),
+        ("reason", run.reason),
+        ("refused by", run.refused_by),
+        ("requested", f"{moment(run.requested_at)} UTC by {run.requested_by}"),
+        ("not before", moment(run.not_before)),
+        ("started", moment(run.started_at)),
+        ("finished", moment(run.finished_at)),
+        ("took", duration(took_s)),
+        ("heartbeat", f"{duration(beat_s)} ago" if beat_s is not None else None),
+        ("fence", run.fence),
+        ("jobs", f"{run.jobs_total}: {states}" if states else None),
+        ("rows", f"{facts['rows']:,}" if facts["rows"] is not None else None),
+        ("replay of", run.parent_run_id),
+        ("arguments", dict(run.args)),
+        ("result", dict(run.result) if run.result else None),
+    ]

@@ -1,0 +1,181 @@
+"""What operators ask of runs: which there are, and how one stands.
+
+Reads only.  Ages are the database's, so that nobody's clock matters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from runstate.errors import NotFound, RunstateError
+from runstate.statuses import ACTIVE, RunStatus
+
+_RUN_ID = re.compile(r"[0-9a-f-]{1,36}\Z")
+
+
+class AmbiguousRunId(RunstateError):
+    """The beginning of a run id fits several runs; ``run_ids`` are some of them."""
+
+    def __init__(self, given: str, run_ids: Sequence[str]) -> None:
+        super().__init__(f"{given} is the beginning of several run ids, give more of it: {', '.join(run_ids)}")
+        self.run_ids = tuple(run_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run as a list shows it; times are naive UTC, ``heartbeat_age_s`` is None before admission."""
+
+    run_id: str
+    kind: str
+    admission_key: str | None
+    status: RunStatus
+    jobs_total: int
+    jobs_done: int
+    jobs_dead: int
+    jobs_cancelled: int
+    requested_at: datetime
+    requested_by: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    heartbeat_age_s: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The attempts of a run that ended in the same way."""
+
+    outcome: str
+    count: int
+    mean_ms: float | None
+    longest_ms: int | None
+    peak_memory_kb: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TroubledJob:
+    """A job that is not done and had an error."""
+
+    job_no: int
+    state: str
+    attempts: int
+    crashes: int
+    due_at: datetime
+    last_error: str
+
+
+def find_runs(
+    connection: Connection,
+    *,
+    statuses: Sequence[str] = (),
+    kind: str | None = None,
+    key: str | None = None,
+    most: int = 20,
+) -> list[RunLine]:
+    """The newest runs that match everything that is given."""
+    wanted = []
+    if statuses:
+        wanted.append("status IN :statuses")
+    if kind is not None:
+        wanted.append("kind = :kind")
+    if key is not None:
+        wanted.append("admission_key = :key")
+    where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+    query = text(
+        "SELECT run_id, kind, admission_key, status, jobs_total, jobs_done, jobs_dead, jobs_cancelled, requested_at,"
+        " requested_by, started_at, finished_at, reason,"
+        " TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) / 1e6 AS heartbeat_age_s"
+        f" FROM runs{where} ORDER BY requested_at DESC, run_id LIMIT :most"
+    )
+    if statuses:
+        query = query.bindparams(bindparam("statuses", expanding=True))
+    rows = connection.execute(query, {"statuses": list(statuses), "kind": kind, "key": key, "most": most}).mappings()
+    return [
+        RunLine(**{**row, "status": RunStatus(row["status"]), "heartbeat_age_s": _seconds(row["heartbeat_age_s"])})
+        for row in rows
+    ]
+
+
+def resolve_run_id(connection: Connection, given: str) -> str:
+    """The one run id that is ``given`` or begins with it.  Raises `NotFound`, `AmbiguousRunId`."""
+    if not _RUN_ID.match(given):
+        raise NotFound(f"{given!r} is no run id: `python -m ops runs list` shows them")
+    found = list(
+        connection.scalars(
+            text("SELECT run_id FROM runs WHERE run_id LIKE :start ORDER BY run_id LIMIT 5"), {"start": f"{given}%"}
+        )
+    )
+    if not found:
+        raise NotFound(f"there is no run {given}: `python -m ops runs list` shows them")
+    if len(found) > 1 and found[0] != given:
+        raise AmbiguousRunId(given, found)
+    return str(found[0])
+
+
+def active_run_ids(connection: Connection) -> list[str]:
+    """Every run that holds its key."""
+    query = text("SELECT run_id FROM runs WHERE status IN :active ORDER BY requested_at")
+    return [
+        str(run_id)
+        for run_id in connection.scalars(
+            query.bindparams(bindparam("active", expanding=True)), {"active": [status.value for status in ACTIVE]}
+        )
+    ]
+
+
+def job_counts(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
+    """How many jobs stand where: role → state → count."""
+    counts: dict[str, dict[str, int]] = {}
+    rows = connection.execute(
+        text("SELECT role, state, COUNT(*) AS jobs FROM jobs WHERE run_id = :run_id GROUP BY role, state"),
+        {"run_id": run_id},
+    )
+    for row in rows:
+        counts.setdefault(row.role, {})[row.state] = row.jobs
+    return counts
+
+
+def attempts_of(connection: Connection, run_id: str) -> list[Attempts]:
+    """The run's attempts by outcome."""
+    rows = connection.execute(
+        text(
+            "SELECT outcome, COUNT(*) AS count, AVG(duration_ms) AS mean_ms, MAX(duration_ms) AS longest_ms,"
+            " MAX(peak_memory_kb) AS peak_memory_kb FROM job_attempts WHERE run_id = :run_id GROUP BY outcome ORDER BY outcome"
+        ),
+        {"run_id": run_id},
+    ).mappings()
+    return [Attempts(**{**row, "mean_ms": _seconds(row["mean_ms"])}) for row in rows]
+
+
+def troubled_jobs(connection: Connection, run_id: str, *, most: int = 5) -> list[TroubledJob]:
+    """Jobs that are not done and had an error, those that are tried next first."""
+    rows = connection.execute(
+        text(
+            "SELECT job_no, state, attempts, crashes, due_at, last_error FROM jobs WHERE run_id = :run_id"
+            " AND state <> 'done' AND last_error IS NOT NULL ORDER BY due_at, job_no LIMIT :most"
+        ),
+        {"run_id": run_id, "most": most},
+    ).mappings()
+    return [TroubledJob(**row) for row in rows]
+
+
+def rows_recorded(connection: Connection, run_id: str) -> int | None:
+    """The sum of ``rows`` in the results of the run's done jobs; None for a kind whose results count none."""
+    counted = connection.scalar(
+        text(
+            "SELECT SUM(CAST(JSON_VALUE(result, '$.rows') AS SIGNED)) FROM jobs"
+            " WHERE run_id = :run_id AND state = 'done' AND role = 'work'"
+        ),
+        {"run_id": run_id},
+    )
+    return None if counted is None else int(counted)
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else float(value)
