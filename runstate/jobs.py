@@ -139,8 +139,18 @@ def claim(
     return found
 
 
-def find_claim(connection: Connection, run_id: str, job_no: int, *, token: str, lease_s: int) -> Claim | None:
-    """The claim with this token, or None if there is none or its run does not run."""
+def find_claim(
+    connection: Connection, run_id: str, job_no: int, *, token: str, lease_s: int, lock: bool = False
+) -> Claim | None:
+    """The claim with this token, or None if there is none or its run does not run.
+
+    ``lock``  after a COMMIT without an answer: wait for it, for it may still be under way
+    """
+    if lock:
+        connection.execute(
+            text("SELECT 1 FROM jobs WHERE run_id = :run_id AND job_no = :job_no FOR UPDATE"),
+            {"run_id": run_id, "job_no": job_no},
+        )
     row = connection.execute(_CLAIMED, {"run_id": run_id, "job_no": job_no, "token": token}).mappings().one_or_none()
     if row is None:
         return None

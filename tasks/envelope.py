@@ -94,7 +94,7 @@ def _claim(kind: JobKind, run_id: str, job_no: int, worker: str) -> Claim | None
         return claimed
 
     def committed(connection: Connection) -> Claim | None:
-        return jobs.find_claim(connection, run_id, job_no, token=token, lease_s=kind.lease_s)
+        return jobs.find_claim(connection, run_id, job_no, token=token, lease_s=kind.lease_s, lock=True)
 
     return in_transaction(clients.engine(), claim, wait_for_database_s=CLAIM_PATIENCE_S, committed=committed)
 
