@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterable
@@ -60,6 +61,27 @@ class Lab:
         made.start(self.producer, kind)
         wait_until(lambda: made.status() != "requested" and made.status() != "planning", 60, "the plan")
         return made
+
+    def directory(self, name: str) -> Path:
+        """A new directory for jobs to look at."""
+        made = self.stack.var / "imports" / name
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        return made
+
+    def statuses(self) -> dict[str, int]:
+        """How many runs are in which status."""
+        return dict(self.database.rows("SELECT status, COUNT(*) FROM runs GROUP BY status"))
+
+    def wait_decided(self, runs: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many starts are recorded, and each is refused or through with its planning."""
+        undecided = "SELECT COUNT(*), COALESCE(SUM(status IN ('requested', 'planning')), 0) FROM runs"
+        wait_until(lambda: self.database.row(undecided) == (runs, 0), timeout_s, f"{runs} starts to be decided")
+
+    def wait_no_active_run(self, timeout_s: float = 60.0) -> None:
+        """Wait until every run has ended."""
+        active = "SELECT COUNT(*) FROM runs WHERE finished_at IS NULL"
+        wait_until(lambda: self.database.value(active) == 0, timeout_s, "every run to end")
 
     def hold_workers(self, point: str, seconds: float, workers: int = 2) -> list[int]:
         """Have so many children wait at ``point`` of a job; their ids once they do."""
