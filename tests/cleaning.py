@@ -42,9 +42,9 @@ def empty_database(servers: Servers, schema: frozenset[str], *, keep: frozenset[
         with connection.cursor() as cursor:
             tables = _tables(cursor)
             for table in sorted(tables - schema - KEEP):
-                _insist(cursor, f"DROP TABLE `{table}`")
+                _insist(cursor, f"DROP TABLE {_quoted(table)}")
             for table in _filled(cursor, sorted((tables & schema) - KEEP - keep)):
-                _insist(cursor, f"TRUNCATE TABLE `{table}`")
+                _insist(cursor, f"TRUNCATE TABLE {_quoted(table)}")
     finally:
         connection.close()
 
@@ -59,6 +59,10 @@ def _connect(servers: Servers) -> Connection[Cursor]:
         autocommit=True,
         init_command="SET SESSION foreign_key_checks = 0, lock_wait_timeout = 2",
     )
+
+
+def _quoted(table: str) -> str:
+    return "`" + table.replace("`", "``") + "`"
 
 
 def _tables(cursor: Cursor) -> set[str]:
