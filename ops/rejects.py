@@ -1,4 +1,4 @@
-"""``ops rejects export RUN``: the rows that an import rejected, as a CSV file to correct and import again."""
+"""``ops rejects export|replay RUN``: the rows that an import rejected, as a CSV file to correct and import again."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from typing import BinaryIO
 from sqlalchemy import Connection, select
 
 from ops import exits
+from ops.actor import actor_of, add_actor
 from ops.errors import UsageError
 from ops.output import Output
 from ops.parsers import Commands
-from runstate import jobs, queries, runs
+from runstate import audit, jobs, queries, runs
 from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.imports.kind import IMPORT
 from tasks.imports.rejects import export_rejects, import_rejects
+from tasks.start import start_task
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    """Declare ``rejects export``."""
+    """Declare ``rejects export`` and ``rejects replay``."""
     group = commands.add_parser("rejects", help="the rows that imports rejected").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -36,6 +38,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help="a run id, or an unambiguous beginning of one")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there instead of to standard output")
     parser.set_defaults(run=export)
+    parser = group.add_parser(
+        "replay", parents=[common], help="import a corrected export, with the arguments of the run that rejected it"
+    )
+    parser.add_argument("run_id", metavar="RUN", help="a run id, or an unambiguous beginning of one")
+    parser.add_argument("--file", metavar="FILE", type=Path, required=True, help="the export, corrected")
+    add_actor(parser)
+    parser.set_defaults(run=replay)
 
 
 def export(options: argparse.Namespace, output: Output) -> int:
@@ -101,3 +110,34 @@ def _as_objects(connection: Connection, run: Run) -> list[dict[str, object]]:
         }
         for row in connection.execute(query)
     ]
+
+
+def replay(options: argparse.Namespace, output: Output) -> int:
+    """Start an import of the corrected rows: same table, key, mapping and mode, through admission like any start."""
+    run = in_transaction(clients.engine(), lambda c: runs.get(c, queries.resolve_run_id(c, options.run_id)))
+    if run.kind != IMPORT.name:
+        raise UsageError(f"run {run.run_id} is of kind {run.kind}; only imports have rejects")
+    arguments = {**run.args, "source": str(options.file.absolute())}
+    if options.dry_run:
+        output.document({"dry_run": "would start an import", "arguments": arguments})
+        return exits.OK
+    actor = actor_of(options)
+    result = start_task(IMPORT).delay(**arguments)
+    in_transaction(
+        clients.engine(),
+        lambda c: audit.write(
+            c,
+            actor,
+            "replay_rejects",
+            run.run_id,
+            {"source": run.args["source"]},
+            {"run_id": result.run_id, **arguments},
+        ),
+    )
+    if output.as_json:
+        output.document({"run_id": result.run_id, "arguments": arguments})
+    else:
+        output.say(
+            f"run {result.run_id} imports {arguments['source']}; follow it: python -m ops runs watch {result.run_id}"
+        )
+    return exits.OK

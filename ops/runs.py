@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ops import exits, watch
+from ops import exits, steer, watch
 from ops.output import Output, duration, moment
 from ops.parsers import Commands, positive
 from runstate import letters, queries
@@ -30,8 +30,8 @@ STYLES = {
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    """Declare ``runs list``, ``runs show`` and ``runs watch``."""
-    group = commands.add_parser("runs", help="list runs, look at one, follow one").add_subparsers(
+    """Declare ``runs list``, ``runs show``, ``runs watch`` and what steers a run."""
+    group = commands.add_parser("runs", help="list runs, look at one, follow one, steer one").add_subparsers(
         required=True, metavar="ACTION"
     )
     parser = group.add_parser("list", parents=[common], help="the newest runs")
@@ -50,6 +50,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN", help="a run id, or an unambiguous beginning of one")
     parser.set_defaults(run=show_run)
     watch.add(group, common)
+    steer.add(group, common)
 
 
 def list_runs(options: argparse.Namespace, output: Output) -> int:

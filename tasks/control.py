@@ -101,7 +101,7 @@ class Report:
 
 
 def replay(
-    which: Filter, actor: Actor, *, per_s: float | None = None, over_newer: bool = False, dry_run: bool = False
+    which: Filter, actor: Actor | None, *, per_s: float | None = None, over_newer: bool = False, dry_run: bool = False
 ) -> Report:
     """Do the dead letters that match again: in their active run, else in a new run through the same admission.
 
@@ -117,7 +117,7 @@ def replay(
                     by_run.setdefault(letter.run_id, []).append(letter.id)
     report = Report()
     for run_id, letter_ids in by_run.items():
-        if dry_run:
+        if dry_run or actor is None:
             report.replays.append(Replay(run_id, letter_ids))
         else:
             report.replays.append(_replay_of_run(run_id, letter_ids, actor, per_s=per_s, over_newer=over_newer))
