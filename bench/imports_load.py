@@ -40,7 +40,7 @@ def main() -> int:
     ):
         folder = Path(directory)
         os.environ.update(servers.environment() | {"HOLDFAST_VAR": directory, "IMPORT_ROOTS": directory})
-        workers = _start_workers(folder, options.workers)
+        workers = start_workers(folder, options.workers)
         try:
             if options.memory:
                 _memory(servers, folder, [options.rows // 10, options.rows, options.rows * 3])
@@ -77,7 +77,7 @@ def _memory(servers: Servers, folder: Path, sizes: list[int]) -> None:
         path = folder / f"products{rows}.csv"
         write_file(path, rows)
         _import(servers, path, rows, fresh=True)
-        connection = _connect(servers)
+        connection = connect(servers)
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT MAX(IF(job_no = 0, peak_memory_kb, 0)), MAX(IF(job_no > 0, peak_memory_kb, 0)), COUNT(*) "
@@ -93,7 +93,7 @@ def _memory(servers: Servers, folder: Path, sizes: list[int]) -> None:
 
 
 def _load_data(servers: Servers, path: Path, rows: int) -> float:
-    connection = _connect(servers)
+    connection = connect(servers)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
         cursor.execute(CREATE_TABLE)
@@ -112,7 +112,7 @@ def _load_data(servers: Servers, path: Path, rows: int) -> float:
 def _import(servers: Servers, path: Path, rows: int, *, fresh: bool) -> float:
     from tasks import start_import
 
-    connection = _connect(servers)
+    connection = connect(servers)
     with connection.cursor() as cursor:
         if fresh:
             cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
@@ -134,7 +134,7 @@ def _check(cursor: pymysql.cursors.Cursor, rows: int) -> None:
     assert cursor.fetchone() == (rows,)
 
 
-def _connect(servers: Servers) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
+def connect(servers: Servers) -> pymysql.connections.Connection[pymysql.cursors.Cursor]:
     ends = servers.endpoints
     return pymysql.connect(
         host="127.0.0.1",
@@ -148,7 +148,7 @@ def _connect(servers: Servers) -> pymysql.connections.Connection[pymysql.cursors
     )
 
 
-def _start_workers(folder: Path, imports: int) -> list[subprocess.Popen[bytes]]:
+def start_workers(folder: Path, imports: int) -> list[subprocess.Popen[bytes]]:
     """As in supervisord.conf: a control worker, ``imports`` workers of one child each, a dispatcher."""
     celery = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-l", "warning", "-c", "1"]
     commands = [

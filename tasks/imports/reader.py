@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from itertools import islice
+from operator import methodcaller
 
 from tasks.imports.errors import Problem, SourceChanged
 from tasks.imports.planner import Chunk
@@ -37,7 +38,9 @@ def read_chunk(source: Source, pin: Pin, chunk: Chunk) -> bytes:
 def strict_rows(data: bytes, *, delimiter: str, encoding: str) -> Iterator[Batch]:
     """The rows, blank lines left out; raises `csv.Error` at the first malformed one (then use `careful_rows`)."""
     csv.field_size_limit(FIELD_LIMIT)
-    reader = csv.reader(io.StringIO(data.decode(encoding), newline=""), delimiter=delimiter, strict=True)
+    # Line by line: a StringIO of the whole chunk would take four bytes a character, and is no faster.
+    lines = map(methodcaller("decode", encoding), data.splitlines(keepends=True))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while rows := list(islice(reader, BATCH_ROWS)):
         if [] in rows:
             rows = [row for row in rows if row]
