@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help demo test up down status logs check format bench soak lock clean
+.PHONY: help demo test up down restart status logs check format bench soak lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ up: $(VENV)/.runtime ## start the stack (again: nothing happens); var/stack.env 
 
 down: $(VENV)/.runtime ## stop the stack, let running jobs finish; the data stays
 	@$(PY) -m stack down
+
+restart: $(VENV)/.runtime ## restart programs one after another, letting jobs finish (POOLS="imports email": only these)
+	@$(PY) -m stack restart $(POOLS)
 
 status: $(VENV)/.runtime ## what runs
 	@$(PY) -m stack status

@@ -1,4 +1,4 @@
-"""``python -m stack up|down|status|logs|demo``: what the Makefile calls."""
+"""``python -m stack up|down|restart|status|logs|demo``: what the Makefile calls."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import sys
 
 from stack.errors import StackError
 from stack.layout import PROJECT, var_dir
-from stack.up import down, status, up
+from stack.up import down, restart, status, up
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     commands = {"up": _up, "down": _down, "status": _status, "logs": _logs, "demo": _demo}
-    if len(arguments) != 1 or arguments[0] not in commands:
-        print(f"usage: python -m stack {'|'.join(commands)}", file=sys.stderr)
+    restarting = arguments[:1] == ["restart"]
+    if not restarting and (len(arguments) != 1 or arguments[0] not in commands):
+        print(f"usage: python -m stack {'|'.join(commands)}|restart [GROUP …]", file=sys.stderr)
         return 2
     try:
+        if restarting:
+            restart(arguments[1:])
+            return 0
         return commands[arguments[0]]()
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)

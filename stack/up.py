@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,6 +70,39 @@ def status() -> bool:
         print(f"{process.name:32} {process.state:10} {process.why}")
     print(f"Flower: {read_env(supervisor.plan.env_file).get('FLOWER_URL')}")
     return all(process.up for process in processes)
+
+
+def restart(groups: Sequence[str]) -> list[str]:
+    """Restart the programs of these groups (all but the servers, if none is named), one process after another.
+
+    Each lets its running jobs finish; the others go on meanwhile.  Returns the processes' names.  Raises `StackError` if the
+    stack is down or a group is not there.
+    """
+    with _one_at_a_time(var_dir()):
+        supervisor = Supervisor(make_plan()) if (var_dir() / "private.json").exists() else None
+        if supervisor is None or not supervisor.alive:
+            raise StackError("the stack is down; `make up` starts it")
+        programs = [p for p in supervisor.processes() if p.group not in SERVER_GROUPS]
+        unknown = sorted(set(groups) - {p.group for p in programs})
+        if unknown:
+            known = ", ".join(sorted({p.group for p in programs}))
+            raise StackError(f"there is no {', '.join(unknown)} to restart; there are: {known}")
+        names = [p.name for p in programs if not groups or p.group in groups]
+        for name in names:
+            supervisor.stop([name])
+            supervisor.wait(
+                lambda name=name: all(p.down for p in supervisor.processes() if p.name == name),  # type: ignore[misc]
+                float(supervisor.plan.numbers["HOLDFAST_STOP_WAIT_S"]) + 10,
+                f"{name} to finish its jobs",
+            )
+            supervisor.start([name])
+            supervisor.wait(
+                lambda name=name: all(p.up for p in supervisor.processes() if p.name == name),  # type: ignore[misc]
+                PROGRAMS_UP_S,
+                f"{name} to run",
+            )
+            print(f"restarted {name}")
+        return names
 
 
 def _launch(plan: Plan) -> Plan:
