@@ -40,7 +40,7 @@ class Ending(StrEnum):
 class Outcome:
     """What became of a claim, as `record` stores it.
 
-    ``delay_s``    for retry, snooze, crashed and lost: when it is due again, counted from the database's now
+    ``delay_s``    for retry and snooze: when it is due again, counted from the database's now
     ``effects``    for done: run inside the record; what it returns is merged into ``result``
     ``fail_run``   the run fails with this reason in the same transaction; ``pause_run`` likewise, by ``system``
     """
@@ -143,7 +143,10 @@ def _end_job(connection: Connection, claim: Claim, outcome: Outcome, *, only_exp
     if cost:
         sets.append(f"{cost} = {cost} + 1")
     if state is JobState.PENDING:
-        sets += ["claim_token = NULL", "queued_at = NULL", "due_at = NOW(6) + INTERVAL :delay_us MICROSECOND"]
+        sets += ["claim_token = NULL", "queued_at = NULL"]
+    if outcome.ending in (Ending.RETRY, Ending.SNOOZE):
+        # The other endings keep their due_at: a job that was taken from its worker goes before those that never had one.
+        sets.append("due_at = NOW(6) + INTERVAL :delay_us MICROSECOND")
     if outcome.error is not None:
         sets.append("last_error = :error")
     if outcome.ending is Ending.DONE:

@@ -147,7 +147,7 @@ class Dispatcher:
             lost.overdue_s,
             "its node lives: a crash" if lost.node_alive else "its node is lost",
         )
-        publish_jobs(kind, lost.claim.run_id, recorded.next_jobs)
+        publish_jobs(kind, lost.claim.run_id, recorded.next_jobs, first=True)
 
     def fill_windows(self) -> None:
         """Due jobs go out as far as the window of their run has room; every run has its own, so none starves another."""

@@ -18,10 +18,14 @@ from tasks.settings import settings
 log = logging.getLogger("holdfast.publish")
 
 START_PREFIX = "start_"
+HEAD_OF_QUEUE = 9
+"""A message's priority, as AMQP counts; `tasks.transport` has Redis do the same."""
 
 
-def publish_jobs(kind: JobKind, run_id: str, job_nos: Sequence[int], *, about: str = "") -> int:
+def publish_jobs(kind: JobKind, run_id: str, job_nos: Sequence[int], *, about: str = "", first: bool = False) -> int:
     """Send one message a job, each under a fresh task id; return how many the broker took.
+
+    ``first``  at the head of the queue, where the broker can do that: for jobs that have waited for their lease to run out.
 
     A broker that is down is logged and left to the dispatcher: the rows say ``queued``, so they will be published again.
     """
@@ -41,6 +45,7 @@ def publish_jobs(kind: JobKind, run_id: str, job_nos: Sequence[int], *, about: s
                     argsrepr=f"({label} · {job_label(job_no)})",
                     kwargsrepr="",
                     producer=producer,
+                    priority=HEAD_OF_QUEUE if first else None,
                     retry=False,
                     ignore_result=True,
                 )
