@@ -127,10 +127,10 @@ class Lab:
 
     def kill_dispatchers(self) -> datetime:
         """kill -9 of both dispatchers."""
-        before = set(self.stack.pids("dispatcher"))
-        self.stack.kill_mains("dispatcher")
-        dispatchers = len(before)
-        wait_until(lambda: len(set(self.stack.pids("dispatcher")) - before) == dispatchers, 30, "two new dispatchers")
+        killed = self.database.now()
+        dispatchers = len(self.stack.kill_mains("dispatcher"))
+        back = "SELECT COUNT(*) FROM nodes WHERE role = 'dispatcher' AND started_at > %s"
+        wait_until(lambda: self.database.value(back, killed) == dispatchers, 30, "two new dispatchers")
         return self.database.now()
 
     def kill_everything(self) -> datetime:
@@ -164,10 +164,10 @@ class Lab:
         self.stack.servers.mariadb.start()
         return self.database.now()
 
-    def freeze_worker(self) -> list[int]:
-        """SIGSTOP of one worker, main process and children; whom `_signal` may wake."""
-        pid = self.rng.choice(self.stack.pids("imports"))
-        frozen = [pid, *_children(pid)]
+    def freeze_worker_of(self, child: int) -> list[int]:
+        """SIGSTOP of the worker that ``child`` belongs to, main process and children; whom `thaw` wakes."""
+        (main,) = [pid for pid in self.stack.pids("imports") if child in _children(pid)]
+        frozen = [main, *_children(main)]
         _signal(frozen, signal.SIGSTOP)
         return frozen
 
