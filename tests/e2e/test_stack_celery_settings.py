@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,9 @@ def start_worker(broker_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 
         def start(name: str, concurrency: int = 1) -> None:
             stack.enter_context(_worker(tmp_path / f"{name}.log", name, concurrency))
-            destination = [f"{name}@probe"]
-            wait_until(lambda: app.control.ping(destination=destination, timeout=0.5, limit=1), 30, f"worker {name}")
+            with app.connection_for_write() as connection:
+                ping = partial(app.control.ping, [f"{name}@probe"], timeout=0.5, limit=1, connection=connection)
+                wait_until(ping, 30, f"worker {name}")
 
         yield start
         (tmp_path / "go").touch()
