@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, Set
 
 from celery import Celery
+from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from stack.plan import Plan
@@ -22,11 +23,17 @@ def answering_nodes(plan: Plan, wanted: Set[str], *, timeout_s: float = 1.0) -> 
     """Those that answer a ping over the broker: a worker that only runs has not yet begun to consume."""
     if not wanted:
         return frozenset()
-    with Celery(broker=plan.settings["CELERY_BROKER_URL"], set_as_current=False) as app:
+    with (
+        Celery(broker=plan.settings["CELERY_BROKER_URL"], set_as_current=False) as app,
+        # Of its own: the process' pool may hold one from before the broker was restarted.
+        app.connection_for_write() as connection,
+    ):
         try:
-            replies = app.control.ping(destination=sorted(wanted), timeout=timeout_s, limit=len(wanted)) or []
-        except (OSError, RedisError):
-            # kombu keeps connections for the whole process: one of them died with a broker that was killed meanwhile.
+            replies = (
+                app.control.ping(sorted(wanted), timeout=timeout_s, limit=len(wanted), connection=connection) or []
+            )
+        except (OSError, RedisError, KombuError):
+            # The broker itself does not answer: then no worker does.
             return frozenset()
         return frozenset(node for reply in replies for node in reply)
 
