@@ -33,6 +33,7 @@ _WEIGHTS_A_QUERY = 500
 def in_key_order(rows: Rows, columns: Sequence[Column], weigh: Weigh, *, last_wins: bool) -> tuple[Rows, int]:
     """The rows sorted by their keys, and how many were left out because a later row has the same key.
 
+    They stay out even if the server then refuses that later row: it is what the file says last.
     Without ``last_wins`` none is left out, and rows of the same key stay in the order of the file.
     """
     if not columns or not rows.values:

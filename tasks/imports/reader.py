@@ -23,8 +23,8 @@ Batch = tuple[list[list[str]], dict[int, Problem]]
 
 def read_chunk(source: Source, pin: Pin, chunk: Chunk) -> bytes:
     """The chunk's bytes, exactly as they were planned; raises `SourceChanged` if they are not."""
-    source.check(pin)
     data = source.read(chunk.start, chunk.end - chunk.start)
+    # After the read, so that a file that is changed during it is noticed, too.
     source.check(pin)
     if hashlib.sha256(data).hexdigest() != chunk.sha256:
         raise SourceChanged(

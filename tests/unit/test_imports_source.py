@@ -52,6 +52,22 @@ def test_what_lies_outside_the_roots_is_refused(root: Path) -> None:
     assert "outside" in refused(root / "dir" / "secret.csv", root)
 
 
+def test_what_lies_outside_is_not_even_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open a device can do something: rewind a tape, raise a line."""
+    opened: list[str] = []
+    real_open = os.open
+
+    def noting_open(path: str, flags: int) -> int:
+        opened.append(path)
+        return real_open(path, flags)
+
+    monkeypatch.setattr(os, "open", noting_open)
+    assert "outside" in refused(Path("/dev/null"), root)
+    (root / "link").symlink_to("/dev/null")
+    assert "outside" in refused(root / "link", root)
+    assert opened == []
+
+
 def test_a_root_that_is_a_prefix_of_a_name_is_no_root_of_it(root: Path) -> None:
     """/data does not allow /database."""
     (root.parent / "root2").mkdir()
