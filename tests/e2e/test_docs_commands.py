@@ -13,11 +13,13 @@ import pytest
 from stack.layout import PROJECT
 from tests.documents import DOCUMENTS, Block, blocks
 from tests.e2e.harness import Stack
+from tests.kinds import ALL, EFFECTS_TABLE
 
 # Each has tests of its own, and none can be run from within a test: `make test` would run this one, `make down` would stop the
 # stack that it runs on, `make logs` never ends.  That they are targets is a unit test.
 NOT_HERE = ("test", "down", "logs")
-WITH_COMMANDS = [document for document in DOCUMENTS if blocks("sh", document)]
+OPERATIONS = PROJECT / "docs" / "operations.md"
+WITH_COMMANDS = [document for document in DOCUMENTS if blocks("sh", document) and document != OPERATIONS]
 
 
 @pytest.mark.stack(HOLDFAST_IMPORTS_PROCESSES="2", HOLDFAST_FLOWERS="1")
@@ -25,13 +27,48 @@ WITH_COMMANDS = [document for document in DOCUMENTS if blocks("sh", document)]
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda document: document.name)
 def test_every_command_works(stack: Stack, document: Path) -> None:
     """Whoever types the commands of a document, from top to bottom, sees none of them fail."""
-    demo = stack.run("-m", "examples.demo").stdout
-    found = re.search(r"→ run (\S+)", demo)
+    type_commands(stack, document, RUN_ID=imported(stack))
+
+
+@pytest.mark.stack(HOLDFAST_KINDS=ALL)
+@pytest.mark.timeout(300)
+def test_every_command_of_the_operators_works(stack: Stack) -> None:
+    """Operations are typed on a run that is under way, a dead letter, and an import with rejects."""
+    stack.run("-c", f"from tests.integration.machinery import execute; execute({EFFECTS_TABLE!r})")
+    busy = started(stack, 'n=2000, do={"sleep_s": 0.5}, key="busy"')
+    ended = started(stack, 'jobs=[{"fails": 9, "error": "permanent", "message": "broken"}], key="ended"')
+    letter = stack.run("-c", _FIRST_LETTER.format(run_id=ended)).stdout.strip()
+    type_commands(stack, OPERATIONS, RUN_ID=busy, LETTER=letter, IMPORT_RUN_ID=imported(stack))
+
+
+_FIRST_LETTER = """
+from tests.integration.machinery import query, run_of
+from tests.waiting import wait_until
+wait_until(lambda: run_of("{run_id}").ended, 60)
+print(query("SELECT id FROM dead_letters")[0][0])
+"""
+
+
+def imported(stack: Stack) -> str:
+    """The id of a finished import with rejects."""
+    found = re.search(r"→ run (\S+)", stack.run("-m", "examples.demo").stdout)
     assert found is not None
+    return found[1]
+
+
+def started(stack: Stack, arguments: str) -> str:
+    """The id of a run of the kind ``keyed``."""
+    return stack.run(
+        "-c", f"from tasks import start_keyed; print(start_keyed.delay({arguments}).run_id)"
+    ).stdout.strip()
+
+
+def type_commands(stack: Stack, document: Path, **variables: str) -> None:
+    """Run a document's shell blocks, one after another; none may fail."""
     environment = {
         **stack.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RUN_ID": found[1],
+        **variables,
     }
     for block in blocks("sh", document):
         done = subprocess.run(
