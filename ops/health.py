@@ -48,25 +48,33 @@ def health(options: argparse.Namespace, output: Output) -> int:
 def all_checks() -> list[Check]:
     """Every check; what MySQL would have to tell is left out while it is away."""
     mysql = attempt("mysql", _mysql, f"nothing can start or be recorded until it is back; {_WHERE}", _DATABASE)
-    found = [
+    # Before the others, which may take seconds to fail: heartbeats must not grow old while we wait.
+    told = _told_by_mysql() if mysql.level == "ok" else []
+    return [
         mysql,
         attempt("redis", _redis, f"admission decides in MySQL alone meanwhile, slower; {_WHERE}", (LocksError,)),
         attempt(
             "broker", _broker, f"starts are accepted and wait until it is back; {_WHERE}", (OperationalError, OSError)
         ),
+        *told,
     ]
-    if mysql.level != "fail":
-        try:
-            living = in_transaction(clients.engine(), nodes.all_nodes)
-            queues = all_queues()
-            stale = in_transaction(clients.engine(), _stale_runs)
-        except _DATABASE as error:
-            return [*found, fail("schema", str(getattr(error, "orig", error)), "run `python -m runstate.migrate`")]
-        starts = next(queue for queue in queues if queue.name == settings().control_queue)
-        found += [judge_dispatchers(living), *(judge_workers(queue) for queue in queues)]
-        found += [judge_starts(starts), *(judge_work(queue) for queue in queues if queue.due_age_s is not None)]
-        found.append(judge_stale(stale))
-    return found
+
+
+def _told_by_mysql() -> list[Check]:
+    try:
+        living = in_transaction(clients.engine(), nodes.all_nodes)
+        queues = all_queues(ask_broker=False)
+        stale = in_transaction(clients.engine(), _stale_runs)
+    except _DATABASE as error:
+        return [fail("schema", str(getattr(error, "orig", error)), "run `python -m runstate.migrate`")]
+    starts = next(queue for queue in queues if queue.name == settings().control_queue)
+    return [
+        judge_dispatchers(living),
+        *(judge_workers(queue) for queue in queues),
+        judge_starts(starts),
+        *(judge_work(queue) for queue in queues if queue.due_age_s is not None),
+        judge_stale(stale),
+    ]
 
 
 def _mysql() -> Check:

@@ -100,34 +100,23 @@ def show_queues(_: argparse.Namespace, output: Output) -> int:
     return exits.OK
 
 
-def all_queues() -> list[Queue]:
-    """Every queue that a kind uses, that starts use, or that a worker takes from.  Raises `DatabaseUnavailable`."""
+def all_queues(*, ask_broker: bool = True) -> list[Queue]:
+    """Every queue that a kind uses, that starts use, or that a worker takes from.  Raises `DatabaseUnavailable`.
+
+    ``ask_broker=False`` leaves out the numbers of messages, for which a broker that hangs lets one wait.
+    """
     living, waiting = in_transaction(clients.engine(), lambda c: (nodes.all_nodes(c), backlog(c)))
     workers = [node for node in living if node.role == "worker" and node.age_s <= ALIVE_S]
-    by_queue = {queue: tuple(kind.name for kind in kinds) for queue, kinds in kinds_by_queue().items()}
-    names = {settings().control_queue, *by_queue, *(queue for worker in workers for queue in worker.queues)}
-    lengths = _lengths(sorted(names))
-    return [
-        _queue(
-            name,
-            by_queue.get(name, ()),
-            workers,
-            [w for w in waiting if w.kind in by_queue.get(name, ())],
-            lengths[name],
-            waiting,
-        )
-        for name in sorted(names)
-    ]
+    kinds_of = {queue: tuple(kind.name for kind in kinds) for queue, kinds in kinds_by_queue().items()}
+    names = sorted({settings().control_queue, *kinds_of, *(queue for worker in workers for queue in worker.queues)})
+    lengths = _lengths(names) if ask_broker else dict.fromkeys(names)
+    return [_queue(name, kinds_of.get(name, ()), workers, waiting, lengths[name]) for name in names]
 
 
 def _queue(
-    name: str,
-    kinds: tuple[str, ...],
-    workers: list[Node],
-    jobs: list[Backlog],
-    messages: int | None,
-    waiting: list[Backlog],
+    name: str, kinds: tuple[str, ...], workers: list[Node], waiting: list[Backlog], messages: int | None
 ) -> Queue:
+    jobs = [kind for kind in waiting if kind.kind in kinds]
     # Starts of every kind wait on the control queue, whatever queue the kind's jobs are on.
     starts = waiting if name == settings().control_queue else []
     return Queue(

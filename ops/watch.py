@@ -65,13 +65,13 @@ def looks(run_id: str, interval_s: float, give_up_at: float | None) -> Iterator[
                 clients.engine(), lambda c: (runs.get(c, run_id), queries.rows_recorded(c, run_id))
             )
             away = False
+            # Summing up the rows of a large run takes a while: never more than a tenth of the server's time.
+            pause_s = max(interval_s, 9 * (time.monotonic() - began))
             yield Look(began, run, rows)
         except DatabaseUnavailable as error:
             if not away:
                 error_line(f"{error}; still watching")
-            away = True
-        # Summing up the rows of a large run takes a while: never more than a tenth of the server's time.
-        pause_s = max(interval_s, 9 * (time.monotonic() - began))
+            away, pause_s = True, interval_s
         if give_up_at is not None and time.monotonic() + pause_s > give_up_at:
             return
         time.sleep(pause_s)
