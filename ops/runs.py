@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from sqlalchemy import Connection
@@ -162,6 +163,6 @@ def _about(run: Run, facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("jobs", f"{run.jobs_total}: {states}" if states else None),
         ("rows", f"{facts['rows']:,}" if facts["rows"] is not None else None),
         ("replay of", run.parent_run_id),
-        ("arguments", dict(run.args)),
-        ("result", dict(run.result) if run.result else None),
+        ("arguments", json.dumps(dict(run.args), ensure_ascii=False)),
+        ("result", json.dumps(dict(run.result), ensure_ascii=False) if run.result else None),
     ]
