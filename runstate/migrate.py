@@ -63,8 +63,8 @@ def _config(connection: Connection | None) -> Config:
 
 
 def main() -> int:
-    """Migrate the database of ``DATABASE_URL``."""
-    url = os.environ.get("DATABASE_URL")
+    """Migrate the database of ``DATABASE_URL``, which stands in the environment or in ``var/stack.env``."""
+    url = os.environ.get("DATABASE_URL") or _from_stack_env()
     if not url:
         print(
             "DATABASE_URL is not set: run `make up`, or set it to mysql+pymysql://user:password@host:port/database",
@@ -73,6 +73,14 @@ def main() -> int:
         return 2
     print(f"schema at revision {migrate(make_engine(url))}")
     return 0
+
+
+def _from_stack_env() -> str | None:
+    var = Path(os.environ.get("HOLDFAST_VAR") or Path(__file__).resolve().parent.parent / "var")
+    file = var / "stack.env"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    found = [line.removeprefix("DATABASE_URL=") for line in lines if line.startswith("DATABASE_URL=")]
+    return found[-1] if found else None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from stack.endpoints import HOST
 from stack.envfile import read_env, write_env
 from stack.errors import StackError
-from stack.layout import var_dir
+from stack.layout import PROJECT, var_dir
 from stack.leftovers import end_leftovers
 from stack.mariadb import ping_mariadb
 from stack.nodes import answering_nodes, worker_nodes
@@ -105,7 +106,22 @@ def restart(groups: Sequence[str]) -> list[str]:
         return names
 
 
+def _check_configuration(plan: Plan) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.configuration"],
+        cwd=PROJECT,
+        env={**os.environ, **plan.settings},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StackError(f"the configuration cannot be loaded, nothing was started: {done.stderr.strip()[-2000:]}")
+
+
 def _launch(plan: Plan) -> Plan:
+    _check_configuration(plan)
     end_leftovers(plan.var)
     choose_free_ports(plan)
     plan = make_plan()
