@@ -158,7 +158,10 @@ def _stop(supervisor: Supervisor) -> None:
     while busy := [p for p in supervisor.processes() if p.group not in SERVER_GROUPS and not p.down]:
         if time.monotonic() - began > told + 5:
             told = time.monotonic() - began
-            print(f"  {told:.0f} s: waiting for running jobs of {', '.join(p.name for p in busy)}", file=sys.stderr)
+            print(
+                f"  {told:.0f} s: waiting for {', '.join(p.name for p in busy)}; running jobs finish first",
+                file=sys.stderr,
+            )
         time.sleep(0.05)
     supervisor.shutdown()
     # Asking it each time also wakes it: left alone, it takes a second for every group, stopped ones included.
