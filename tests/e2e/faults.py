@@ -29,8 +29,16 @@ PROMISE_S = 2.0
 
 
 def stack_settings(failpoints: Path, **more: str) -> dict[str, str]:
-    """What a stack must be started with to be broken here, for ``pytest.mark.stack``."""
-    return {"HOLDFAST_KINDS": faults_kinds.ALL, "HOLDFAST_FAILPOINTS": str(failpoints), **more}
+    """What a stack must be started with to be broken here, for ``pytest.mark.stack``; the same for most of the tests, so
+    that they share one.
+    """
+    return {
+        "HOLDFAST_KINDS": faults_kinds.ALL,
+        "HOLDFAST_FAILPOINTS": str(failpoints),
+        "HOLDFAST_IMPORTS_MAX_MEMORY_KB": "250000",
+        "HOLDFAST_JOB_MEMORY_MB": "800",
+        **more,
+    }
 
 
 class Lab:
@@ -94,6 +102,14 @@ class Lab:
         nodes = worker_nodes(plan.numbers)
         wait_until(lambda: answering_nodes(plan, nodes, timeout_s=0.5) >= nodes, timeout_s, "every worker to answer")
         return self.database.now()
+
+    def restart(self, name: str) -> None:
+        """``supervisorctl restart`` of one process: SIGTERM, wait, start, wait."""
+        supervisor = self.stack.supervisor
+        supervisor.stop([name])
+        supervisor.wait(lambda: all(p.down for p in supervisor.processes() if p.name == name), 60, f"{name} to stop")
+        supervisor.start([name])
+        supervisor.wait(lambda: all(p.up for p in supervisor.processes() if p.name == name), 60, f"{name} to run")
 
     def log_lines(self, pattern: str) -> list[str]:
         """Lines written to any log since this lab was opened that match."""

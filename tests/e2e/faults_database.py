@@ -89,7 +89,9 @@ class Failpoints:
         self.directory.mkdir(parents=True)
 
     def load(self, point: str, action: str, times: int = 1) -> None:
-        """Have the next ``times`` passes of ``point`` do ``action``."""
+        """Have the next ``times`` passes of ``point`` do ``action``; whom it hit before is forgotten."""
+        for shot in self.directory.glob(f"{point}.*.fired"):
+            shot.unlink()
         for number in range(times):
             # Renamed into its place: a process that came by in between would read an empty action.
             draft = self.directory / f"draft.{number}"

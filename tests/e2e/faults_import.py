@@ -75,6 +75,17 @@ class GeneratedImport:
         """How many chunks are in."""
         return int(self.database.value("SELECT jobs_done FROM runs WHERE run_id = %s", self.run_id))
 
+    def claims_since(self, moment: datetime) -> int:
+        """How many jobs have been claimed since."""
+        return int(
+            self.database.value("SELECT COUNT(*) FROM jobs WHERE run_id = %s AND claimed_at > %s", self.run_id, moment)
+        )
+
+    def ended_since(self, moment: datetime) -> int:
+        """How many attempts have been recorded since."""
+        ended = "SELECT COUNT(*) FROM job_attempts WHERE run_id = %s AND started_at + INTERVAL duration_ms * 1000 MICROSECOND > %s"
+        return int(self.database.value(ended, self.run_id, moment))
+
     def wait_done(self, jobs: int, timeout_s: float = 60.0) -> None:
         """Wait until so many chunks are in."""
         wait_until(lambda: self.jobs_done() >= jobs, timeout_s, f"{jobs} chunks of run {self.run_id}")
