@@ -98,7 +98,9 @@ def test_a_start_for_later_is_not_late(ops: Ops) -> None:
         " WHERE run_id = :r",
         r=run_id,
     )
-    assert levels(ops("health", "--json")) == {}
+    found = ops("health", "--json")
+    assert levels(found) == {}
+    assert {check["name"]: check["found"] for check in found.document["checks"]}["starts"] == "none waits for admission"
 
 
 def test_work_that_waits_behind_other_work_is_no_trouble_unless_nothing_moves(ops: Ops) -> None:
