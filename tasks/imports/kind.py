@@ -76,15 +76,17 @@ def import_chunk(work: Work) -> Mapping[str, Json]:
         rejects = partial(locate, data, start=chunk.start, first_line=chunk.first_line, delimiter=args["delimiter"])
         stored = rejects(rows.problems)
         write = statement(target, match.columns, args["key"], args["mode"])
+    # The effects must not hold the work, which holds them: the chunk would stay in memory until the collector comes by.
+    run_id, job_no, max_rejects = work.run_id, work.job_no, args["max_rejects"]
 
     def effects(connection: Connection) -> dict[str, Json]:
         with _failing_the_run():
             written = write_rows(connection, write, rows)
-        store_rejects(connection, work.run_id, work.job_no, [*stored, *rejects(written.problems)])
+        store_rejects(connection, run_id, job_no, [*stored, *rejects(written.problems)])
         rejected = len(stored) + len(written.problems)
         counts = (rows.count, written.inserted, written.updated, written.unchanged, superseded, rejected)
         result: dict[str, Json] = dict(zip(COUNTS, counts, strict=True))
-        reason = _too_many(connection, work) if rejected else None
+        reason = _too_many(connection, run_id, max_rejects) if rejected else None
         return result if reason is None else {**result, "fail_run": reason}
 
     work.on_record(effects)
@@ -127,16 +129,15 @@ def _target(connection: Connection, args: Args) -> Target:
     return read_target(connection, args["target"], reserved=reserved, allowed=settings().import_tables)
 
 
-def _too_many(connection: Connection, work: Work) -> str | None:
+def _too_many(connection: Connection, run_id: str, limit: int | None) -> str | None:
     """Why the run fails, once it has more rejects than allowed.
 
     What jobs at the same time are about to commit is not seen, so the run may go over by what they reject; `finish_import`
     sees it all.
     """
-    limit = work.args["max_rejects"]
     if limit is None:
         return None
-    rejected = count_rejects(connection, work.run_id, at_most=limit + 1)
+    rejected = count_rejects(connection, run_id, at_most=limit + 1)
     return _over(rejected, limit) if rejected > limit else None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from runstate.runs import Run
 from runstate.statuses import RunStatus
 from tasks import clients
 from tasks.envelope import run_jobs
-from tasks.imports.kind import COUNTS, IMPORT
+from tasks.imports.kind import COUNTS, IMPORT, import_chunk, plan_import
 from tasks.imports.rejects import export_rejects, import_rejects
 from tests.integration.machinery import execute, planned, query, run_of, work_off
 
@@ -339,6 +342,34 @@ def test_many_rejects_are_stored_in_bounded_statements(folder: Path) -> None:
     assert query("SELECT COUNT(*), MAX(LENGTH(raw)), MIN(raw_bytes = LENGTH(raw)) FROM import_rejects") == [
         (2100, 39604, 1)
     ]
+
+
+def test_a_job_that_is_over_leaves_no_chunk_in_memory(folder: Path) -> None:
+    """Not until the garbage collector comes by, either: a worker that does many jobs stays as small as after one."""
+    plan = plan_import(IMPORT.arguments(write(folder, good_file(50)), "products", key=["sku"]))
+    payload = next(plan)
+    with pytest.raises(StopIteration) as end:
+        next(plan)
+    effects: list[Any] = []
+    work = SimpleNamespace(
+        args=IMPORT.arguments(folder / "f.csv", "products", key=["sku"]),
+        plan=end.value.value,
+        payload=payload,
+        run_id="r",
+        job_no=1,
+        engine=clients.engine(),
+        stop_if_asked=lambda: None,
+        on_record=effects.append,
+        effects=effects,
+    )
+    gc.disable()
+    try:
+        import_chunk(work)
+        left = weakref.ref(effects[0])
+        del work, effects
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_the_migration_and_the_declared_table_are_the_same(folder: Path) -> None:
