@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 
 from runstate import audit, runs
 from runstate.audit import Actor
+from runstate.completion import end_run
 from runstate.errors import RunstateError
-from runstate.record import end_run
 from runstate.runs import Run
 from runstate.statuses import RunStatus
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 from runstate import documents
 
 if TYPE_CHECKING:
-    from runstate.jobs import Claim
-    from runstate.record import Outcome
+    from runstate.claims import Claim
+    from runstate.outcomes import Outcome
 
 
 def fingerprint(kind: str, error_class: str, error: str) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from runstate.jobs import Claim
-from runstate.record import Ending, Measured, Outcome
+from runstate.claims import Claim
+from runstate.outcomes import Ending, Measured, Outcome
 from runstate.statuses import Role, RunStatus
 
 MAX_LOST_NODES = 10

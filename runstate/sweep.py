@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from runstate import documents, jobs
+from runstate import documents, window
 from runstate.statuses import RunStatus
 
 FIRST_REPUBLISH_S = 2
@@ -202,7 +202,7 @@ def close_cleared(connection: Connection, run_id: str) -> bool:
 
 def let_out(connection: Connection, run_id: str, most: int, *, planning: bool = False) -> list[int]:
     """Let due jobs of a run out while it still runs (share lock on the run last, so a pause or a cancel is seen)."""
-    job_nos = jobs.let_out(connection, run_id, most, planning=planning)
+    job_nos = window.let_out(connection, run_id, most, planning=planning)
     runs = connection.execute(
         text("SELECT 1 FROM runs WHERE run_id = :run_id AND status = :status LOCK IN SHARE MODE"),
         {"run_id": run_id, "status": (RunStatus.PLANNING if planning else RunStatus.RUNNING).value},

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from locks import LockUnavailable, TokenLock
-from runstate import jobs, runs
+from runstate import plans, runs
 from runstate.errors import is_duplicate
 from runstate.runs import Run
 from runstate.stale import stale_since
@@ -86,7 +86,7 @@ def _decide(connection: Connection, kind: JobKind, run_id: str) -> Run:
             runs.set_refused(connection, run_id, active.run_id, refusal_reason(connection, active, kind))
             return runs.get(connection, run_id)
     # Jobs before runs: the lock order of every transaction.
-    jobs.insert_job_zero(connection, run_id)
+    plans.insert_job_zero(connection, run_id)
     if not runs.set_planning(connection, run_id, fence):
         connection.rollback()
     return runs.get(connection, run_id)

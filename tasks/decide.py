@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from runstate.record import Ending, Outcome
+from runstate.outcomes import Ending, Outcome
 from tasks.errors import FailRun, Permanent, ResourceTrouble, Retry, Snooze, WorkStopped
 from tasks.kinds import Backoff, JobKind
 

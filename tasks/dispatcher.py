@@ -22,8 +22,9 @@ from sqlalchemy import Connection
 from locks import LockUnavailable, connect, read_epoch, set_epoch_if_absent
 from runstate import reap, replays, sweep
 from runstate.errors import Fenced, RunstateError
+from runstate.outcomes import Recorded
 from runstate.reap import LostClaim
-from runstate.record import Recorded, record
+from runstate.record import record
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
 from tasks.heartbeat import Heartbeat

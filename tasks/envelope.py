@@ -11,10 +11,11 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection
 
-from runstate import documents, jobs
+from runstate import claims, documents, jobs, leases
+from runstate.claims import Claim
 from runstate.errors import CommitUnknown, DatabaseUnavailable, Fenced
-from runstate.jobs import Claim
-from runstate.record import Ending, Measured, Outcome, Recorded, record
+from runstate.outcomes import Ending, Measured, Outcome, Recorded
+from runstate.record import record
 from runstate.statuses import JobState, Role
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
@@ -84,17 +85,17 @@ def _run_one(kind: JobKind, claim: Claim, until: float) -> Performed:
 
 
 def _claim(kind: JobKind, run_id: str, job_no: int, worker: str) -> Claim | None:
-    token = jobs.new_token()
+    token = claims.new_token()
 
     def claim(connection: Connection) -> Claim | None:
-        claimed = jobs.claim(
+        claimed = claims.claim(
             connection, run_id, job_no, token=token, lease_s=kind.lease_s, worker=worker, boot=clients.BOOT
         )
         failpoints.hit("claim.before_commit", connection)
         return claimed
 
     def committed(connection: Connection) -> Claim | None:
-        return jobs.find_claim(connection, run_id, job_no, token=token, lease_s=kind.lease_s, lock=True)
+        return claims.find_claim(connection, run_id, job_no, token=token, lease_s=kind.lease_s, lock=True)
 
     return in_transaction(clients.engine(), claim, wait_for_database_s=CLAIM_PATIENCE_S, committed=committed)
 
@@ -180,7 +181,7 @@ def _commit_or_leave(kind: JobKind, claim: Claim, outcome: Outcome, measured: Me
 
 def _commit(kind: JobKind, claim: Claim, outcome: Outcome, measured: Measured, *, go_on: bool = False) -> Recorded:
     let_out = kind.window if claim.role is Role.PLAN else 1
-    next_token = jobs.new_token() if go_on and claim.role is Role.WORK and outcome.ending is Ending.DONE else None
+    next_token = claims.new_token() if go_on and claim.role is Role.WORK and outcome.ending is Ending.DONE else None
 
     def steps(connection: Connection) -> Recorded:
         recorded = record(
@@ -209,12 +210,12 @@ def find_recorded(
     ``done`` with my token is success; for the endings that give the token up, the attempt's row tells.  Jobs that the lost
     answer let out have no message yet: the dispatcher publishes them.  One that was claimed with it is given back.
     """
-    state, mine = jobs.state_of(connection, claim)
+    state, mine = leases.state_of(connection, claim)
     final = {Ending.DONE: JobState.DONE, Ending.DEAD: JobState.DEAD, Ending.CANCELLED: JobState.CANCELLED}.get(
         outcome.ending
     )
-    done = (mine and state is final) if final else jobs.has_attempt(connection, claim)
+    done = (mine and state is final) if final else leases.has_attempt(connection, claim)
     if not done:
         return None
-    next_claim = jobs.find_taken(connection, claim, next_token) if next_token else None
+    next_claim = claims.find_taken(connection, claim, next_token) if next_token else None
     return Recorded(jobs.run_status(connection, claim.run_id), [], outcome.result, next_claim)

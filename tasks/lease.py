@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from runstate import jobs
+from runstate import leases
+from runstate.claims import Claim
 from runstate.errors import RunstateError
-from runstate.jobs import Claim
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.errors import WorkStopped
@@ -91,7 +91,7 @@ class LeaseKeeper:
             return
 
         def renew(connection: Connection) -> str | None:
-            return jobs.renew(connection, claim)
+            return leases.renew(connection, claim)
 
         try:
             reason = in_transaction(clients.engine(), renew, committed=renew)

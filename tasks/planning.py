@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runstate import documents, jobs, replays, runs
+from runstate import documents, jobs, leases, plans, replays, runs
 from runstate.errors import Fenced
-from runstate.jobs import MAX_STATEMENT_BYTES
-from runstate.record import Ending, Outcome
+from runstate.outcomes import Ending, Outcome
+from runstate.plans import MAX_STATEMENT_BYTES
 from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
@@ -29,7 +29,7 @@ def plan_run(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome:
     A planner that takes over from a lost one starts again: first what that one wrote is deleted.
     Raises `Permanent` for a payload that is no JSON or too large, and whatever the kind's ``plan`` raises.
     """
-    while _in_planning(kept, lambda c: jobs.delete_planned(c, work.run_id), total=0, repeatable=True):
+    while _in_planning(kept, lambda c: plans.delete_planned(c, work.run_id), total=0, repeatable=True):
         kept.stop_if_asked()
     run = in_transaction(clients.engine(), lambda c: runs.get(c, work.run_id))
     if run.replay is not None and _parent_was_planned(run):
@@ -79,7 +79,7 @@ def _plan_replay(run: Run, kept: Kept) -> Outcome:
 
 
 def _insert(connection: Connection, *, run_id: str, first_no: int, payloads: list[str]) -> None:
-    jobs.insert_planned(connection, run_id, first_no, payloads)
+    plans.insert_planned(connection, run_id, first_no, payloads)
 
 
 def _in_planning(kept: Kept, write: Callable[[Connection], Any], *, total: int, repeatable: bool = False) -> Any:
@@ -87,16 +87,16 @@ def _in_planning(kept: Kept, write: Callable[[Connection], Any], *, total: int, 
     claim = kept.claim
 
     def steps(connection: Connection) -> Any:
-        if not jobs.is_mine(connection, claim):
+        if not leases.is_mine(connection, claim):
             raise Fenced("claim", f"the planning of run {claim.run_id} is no longer this worker's")
         written = write(connection)
-        jobs.hold_planning(connection, claim, total)
+        plans.hold_planning(connection, claim, total)
         failpoints.hit("plan.batch", connection)
         return written
 
     def committed(connection: Connection) -> Any:
         # The same rows again would be refused by their primary key; whether they are there tells.
-        return True if not repeatable and jobs.planned_total(connection, claim.run_id) == total else None
+        return True if not repeatable and plans.planned_total(connection, claim.run_id) == total else None
 
     return in_transaction(clients.engine(), steps, wait_for_database_s=claim.lease_s, committed=committed)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from runstate import runs
 from runstate.errors import NotFound
-from runstate.record import Ending
+from runstate.outcomes import Ending
 from runstate.runs import Run
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction

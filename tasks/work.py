@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from runstate import jobs
+from runstate import jobs, leases
 from runstate.errors import Fenced
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
@@ -68,9 +68,9 @@ class ClaimedWork:
 
         def steps(connection: Connection) -> Any:
             result = fn(connection)
-            if not jobs.is_mine(connection, claim):
+            if not leases.is_mine(connection, claim):
                 raise Fenced("claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's")
-            jobs.hold_run(connection, claim)
+            leases.hold_run(connection, claim)
             failpoints.hit("checkpoint.before_commit", connection)
             return result
 
@@ -83,7 +83,7 @@ class ClaimedWork:
         """What a failed fence means for the work, as the run's row tells it now."""
         if fenced.what == "claim":
             return WorkStopped("lease_lost", str(fenced))
-        reason = in_transaction(clients.engine(), lambda c: jobs.renew(c, self._kept.claim))
+        reason = in_transaction(clients.engine(), lambda c: leases.renew(c, self._kept.claim))
         return WorkStopped(reason or "fenced", str(fenced))
 
     def job_results(self) -> Iterator[dict[str, Any]]:

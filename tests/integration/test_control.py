@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from runstate import jobs, letters
+from runstate import claims, letters
 from runstate.audit import Actor
 from runstate.control import Moved, NotAllowed
 from runstate.errors import Fenced
 from runstate.letters import Filter, LetterNotDead
-from runstate.record import Ending, Measured, Outcome, record
+from runstate.outcomes import Ending, Measured, Outcome
+from runstate.record import record
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients, control
@@ -146,7 +147,7 @@ def test_a_failed_recovery_frees_the_key_and_the_late_worker_writes_nothing() ->
     run_id = planned(KEYED, n=1)
     late = in_transaction(
         clients.engine(),
-        lambda c: jobs.claim(c, run_id, 1, token=jobs.new_token(), lease_s=3, worker="w", boot="b" * 8),
+        lambda c: claims.claim(c, run_id, 1, token=claims.new_token(), lease_s=3, worker="w", boot="b" * 8),
     )
     assert late is not None
     make_stale(run_id)
@@ -163,7 +164,7 @@ def test_a_resumed_recovery_raises_the_fence_and_goes_on() -> None:
     run_id = planned(KEYED, n=2)
     late = in_transaction(
         clients.engine(),
-        lambda c: jobs.claim(c, run_id, 1, token=jobs.new_token(), lease_s=3, worker="w", boot="b" * 8),
+        lambda c: claims.claim(c, run_id, 1, token=claims.new_token(), lease_s=3, worker="w", boot="b" * 8),
     )
     assert late is not None
     make_stale(run_id)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from runstate import jobs, sweep
+from runstate import claims, plans, sweep
 from runstate.errors import Fenced
-from runstate.record import Ending, Measured, Outcome, record
+from runstate.outcomes import Ending, Measured, Outcome
+from runstate.record import record
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients
@@ -21,11 +22,11 @@ from tests.kinds import FINISHING, KEYED
 pytestmark = pytest.mark.usefixtures("machinery")
 
 
-def claim(run_id: str, job_no: int) -> jobs.Claim | None:
+def claim(run_id: str, job_no: int) -> claims.Claim | None:
     """Claim as a worker would, and commit."""
     return in_transaction(
         clients.engine(),
-        lambda c: jobs.claim(c, run_id, job_no, token=jobs.new_token(), lease_s=3, worker="w", boot="b" * 8),
+        lambda c: claims.claim(c, run_id, job_no, token=claims.new_token(), lease_s=3, worker="w", boot="b" * 8),
     )
 
 
@@ -281,7 +282,7 @@ def test_a_planner_whose_run_is_cancelled_stops_at_its_next_batch() -> None:
     assert mine is not None
     execute("UPDATE runs SET status = 'cancelling'")
     with pytest.raises(Fenced):
-        in_transaction(clients.engine(), lambda c: jobs.hold_planning(c, mine, 10))
+        in_transaction(clients.engine(), lambda c: plans.hold_planning(c, mine, 10))
 
 
 def test_short_jobs_go_on_without_messages_and_the_window_holds() -> None:
@@ -300,7 +301,7 @@ def test_a_job_taken_along_is_given_back_when_the_run_was_paused() -> None:
     assert mine is not None
     execute("UPDATE runs SET status = 'paused'")
     recorded = in_transaction(
-        clients.engine(), lambda c: record(c, mine, Outcome(Ending.DONE), Measured(), next_token=jobs.new_token())
+        clients.engine(), lambda c: record(c, mine, Outcome(Ending.DONE), Measured(), next_token=claims.new_token())
     )
     assert recorded.next_claim is None
     assert (job(run_id, 5).state, job(run_id, 5).claims) == ("pending", 0)

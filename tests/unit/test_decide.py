@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from runstate.record import Ending
+from runstate.outcomes import Ending
 from tasks.decide import MIN_SNOOZE_S, backoff_s, decide
 from tasks.errors import FailRun, Permanent, ResourceTrouble, Retry, Snooze, WorkStopped
 from tasks.kinds import Backoff, JobKind

@@ -1,0 +1,70 @@
+"""The plan as rows: job 0, then the jobs that it writes, batch by batch, each closed by the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from runstate.claims import Claim
+from runstate.errors import Fenced
+from runstate.statuses import Role
+
+MAX_STATEMENT_BYTES = 1_000_000
+
+"""A 17 MiB statement is refused and a 40 MiB one looks like a lost connection: statements stay near 1 MB."""
+
+
+def insert_job_zero(connection: Connection, run_id: str) -> None:
+    """Job 0, the planning, is let out together with the admission."""
+    connection.execute(
+        text(
+            "INSERT INTO jobs (run_id, job_no, role, state, payload, queued_at, due_at, publishes)"
+            " VALUES (:run_id, 0, 'plan', 'queued', '{}', NOW(6), NOW(6), 1)"
+        ),
+        {"run_id": run_id},
+    )
+
+
+def insert_planned(
+    connection: Connection, run_id: str, first_no: int, payloads: Sequence[str], *, role: Role = Role.WORK
+) -> None:
+    """Write jobs ``first_no, first_no + 1, …`` with these payloads (JSON texts), pending and due at once."""
+    for start in range(0, len(payloads), 500):
+        rows = payloads[start : start + 500]
+        values = ", ".join(
+            f"(:run_id, {first_no + start + i}, :role, 'pending', :p{i}, NOW(6))" for i in range(len(rows))
+        )
+        connection.execute(
+            text(f"INSERT INTO jobs (run_id, job_no, role, state, payload, due_at) VALUES {values}"),
+            {"run_id": run_id, "role": role.value} | {f"p{i}": payload for i, payload in enumerate(rows)},
+        )
+
+
+def delete_planned(connection: Connection, run_id: str, *, most: int = 5000) -> int:
+    """Forget up to ``most`` jobs that a lost planner wrote: a takeover plans again from the start."""
+    return connection.execute(
+        text("DELETE FROM jobs WHERE run_id = :run_id AND job_no > 0 ORDER BY run_id, job_no LIMIT :most"),
+        {"run_id": run_id, "most": most},
+    ).rowcount
+
+
+def hold_planning(connection: Connection, claim: Claim, jobs_total: int) -> None:
+    """Close a batch of planning: the claim first (its row is locked), the run's fence last.  Raises `Fenced`."""
+    passed = connection.execute(
+        text(
+            "UPDATE runs SET jobs_total = :jobs_total, progress_at = NOW(6), heartbeat_at = NOW(6)"
+            " WHERE run_id = :run_id AND fence = :fence AND status = 'planning'"
+        ),
+        {"run_id": claim.run_id, "fence": claim.fence, "jobs_total": jobs_total},
+    )
+    if passed.rowcount != 1:
+        raise Fenced("run", f"run {claim.run_id} is no longer being planned under fence {claim.fence}")
+
+
+def planned_total(connection: Connection, run_id: str) -> int:
+    """How many jobs a run's planning has written so far, as its row says."""
+    return int(
+        connection.scalar(text("SELECT jobs_total FROM runs WHERE run_id = :run_id FOR UPDATE"), {"run_id": run_id})
+        or 0
+    )
