@@ -72,7 +72,7 @@ def test_in_a_pipe_every_run_is_one_whole_line(ops: Ops) -> None:
 
 def test_a_run_is_shown_with_its_jobs_attempts_and_errors(ops: Ops) -> None:
     """Everything an operator asks first: what it is, how far, what went wrong."""
-    run_id = planned(KEYED, jobs=[{}, {"fails": 9, "message": "no such warehouse"}])
+    run_id = planned(KEYED, jobs=[{}, {"fails": 9, "error": "retry", "delay_s": 60, "message": "no such warehouse"}])
     for job_no in (1, 2):
         run_jobs(KEYED, run_id, job_no, "test")
     shown = ops("runs", "show", run_id, "--json")
