@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -22,6 +23,7 @@ from tests.e2e import faults_kinds
 from tests.e2e.faults_database import Database, Failpoints
 from tests.e2e.faults_import import GeneratedImport
 from tests.e2e.faults_producer import Producer
+from tests.e2e.faults_proxy import CommitProxy
 from tests.e2e.harness import Stack, _children, wait_until
 
 PROMISE_S = 2.0
@@ -51,6 +53,8 @@ class Lab:
         self.database = Database(stack.servers)
         self.failpoints = Failpoints(Path(stack.environment["HOLDFAST_FAILPOINTS"]))
         self.producer = Producer(stack.environment)
+        self.proxy: CommitProxy | None = None
+        """Between the stack and MySQL, if there is one."""
         self.database.rows(faults_kinds.EFFECTS_TABLE)
         self._logs = {log: log.stat().st_size for log in self._log_files()}
 
@@ -127,13 +131,20 @@ class Lab:
     # -- faults ---------------------------------------------------------------------------------------------------------
 
     def kill_child(self) -> datetime:
-        """kill -9 of one child; its worker forks another."""
-        _signal([self.rng.choice(self.stack.children("imports"))], signal.SIGKILL)
+        """kill -9 of one child, if there is one at the moment; its worker forks another."""
+        children = self.stack.children("imports")
+        _signal(self.rng.sample(children, min(1, len(children))), signal.SIGKILL)
         return self.database.now()
 
     def kill_children(self) -> datetime:
         """kill -9 of every child of the imports pool."""
         self.stack.kill_children("imports")
+        return self.database.now()
+
+    def kill_worker(self) -> datetime:
+        """kill -9 of one worker, main process and children."""
+        for main in self.rng.sample(mains := self.stack.pids("imports"), min(1, len(mains))):
+            _signal([main, *_children(main)], signal.SIGKILL)
         return self.database.now()
 
     def kill_pool(self) -> datetime:
@@ -195,4 +206,5 @@ def thaw(pids: Iterable[int]) -> None:
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

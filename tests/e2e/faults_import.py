@@ -81,6 +81,12 @@ class GeneratedImport:
             self.database.value("SELECT COUNT(*) FROM jobs WHERE run_id = %s AND claimed_at > %s", self.run_id, moment)
         )
 
+    def first_claim_s(self, moment: datetime) -> float:
+        """Seconds until a job was claimed after ``moment``; 0.0 if none has been."""
+        first = "SELECT MIN(started_at) FROM job_attempts WHERE run_id = %s AND started_at > %s"
+        found = self.database.value(first, self.run_id, moment)
+        return 0.0 if found is None else float((found - moment).total_seconds())
+
     def ended_since(self, moment: datetime) -> int:
         """How many attempts have been recorded since."""
         ended = "SELECT COUNT(*) FROM job_attempts WHERE run_id = %s AND started_at + INTERVAL duration_ms * 1000 MICROSECOND > %s"

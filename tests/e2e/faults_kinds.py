@@ -20,6 +20,9 @@ LEASE_S = 3
 
 QUICK_IMPORT = replace(IMPORT, name="quick_import", lease_s=LEASE_S)
 
+STUBBORN_IMPORT = replace(QUICK_IMPORT, name="stubborn_import", max_crashes=20)
+"""For runs that are killed fifty times: a healthy job could have bad luck three times."""
+
 SLOW = Backoff(max_attempts=3, base_s=0.1, cap_s=0.2)
 
 
@@ -86,4 +89,4 @@ HOSTILE = JobKind(
     name="hostile", queue="imports", plan=_plan, perform=_misbehave, backoff=SLOW, lease_s=LEASE_S, timeout_s=2
 )
 FRAGILE = replace(HOSTILE, name="fragile", max_crashes=1)
-ALL = ",".join(f"{__name__}:{kind}" for kind in ("QUICK_IMPORT", "HOLDING", "HOSTILE", "FRAGILE"))
+ALL = ",".join(f"{__name__}:{kind}" for kind in ("QUICK_IMPORT", "STUBBORN_IMPORT", "HOLDING", "HOSTILE", "FRAGILE"))
