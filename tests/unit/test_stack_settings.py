@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import runpy
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,27 @@ def test_stack_env_is_readable_by_its_owner_alone_and_reads_back(tmp_path: Path)
     assert read_env(path) == values
     with pytest.raises(ValueError, match="line break"):
         write_env(path, {"A": "1\nB=2"})
+
+
+def test_the_tests_never_see_servers_of_the_users_own(tmp_path: Path) -> None:
+    """Whatever the environment and var/stack.env say, the settings under test are those of the session's private servers."""
+    theirs = {
+        "DATABASE_URL": "mysql+pymysql://u:p@theirs/db",
+        "REDIS_URL": "redis://theirs/0",
+        "IMPORT_ROOTS": "/theirs",
+    }
+    write_env(tmp_path / "stack.env", {**theirs, "CELERY_BROKER_URL": "redis://theirs/1", "HOLDFAST_KINDS": "theirs:K"})
+    code = "import tests.conftest; from tasks.settings import load_settings as s; print([getattr(s(), n) for n in s().__slots__])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env={**os.environ, **theirs, "HOLDFAST_VAR": str(tmp_path), "HOLDFAST_KINDS": "theirs:K"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "mysql+pymysql://holdfast" in done.stdout
+    assert "theirs" not in done.stdout
 
 
 @pytest.mark.parametrize("text", ["-1", "two", "1.5", "0x2", " 3", "²"])
