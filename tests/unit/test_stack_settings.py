@@ -79,7 +79,13 @@ def test_the_tests_never_see_servers_of_the_users_own(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PROJECT,
-        env={**os.environ, **theirs, "HOLDFAST_VAR": str(tmp_path), "HOLDFAST_KINDS": "theirs:K"},
+        env={
+            **os.environ,
+            **theirs,
+            "HOLDFAST_VAR": str(tmp_path),
+            "HOLDFAST_KINDS": "theirs:K",
+            "TMPDIR": str(tmp_path),
+        },
         capture_output=True,
         text=True,
         check=True,
