@@ -128,7 +128,8 @@ def stored(connection: Connection, full_type: str, texts: list[str]) -> tuple[li
     connection.exec_driver_sql(f"CREATE TABLE t (n INT PRIMARY KEY, c {full_type}) CHARSET=utf8mb4")
     target = read_target(connection, "t", reserved=())
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows(enumerate(texts))
+    # All quoted: the writer itself would leave a carriage return bare, and that ends a record.
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows(enumerate(texts))
     how = converters(target, ["n", "c"], ["\\N"])
     match = Match(2, (0, 1), ("n", "c"))
     rows = convert_chunk(out.getvalue().encode(), match, how, ["n"], delimiter=",", encoding="utf-8")
