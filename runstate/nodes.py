@@ -48,6 +48,13 @@ def forget(connection: Connection, name: str, boot: str) -> None:
     connection.execute(text("DELETE FROM nodes WHERE name = :name AND boot = :boot"), {"name": name, "boot": boot})
 
 
+def forget_lost(connection: Connection, *, after_s: int = 86_400) -> int:
+    """Take away the rows of nodes that have not beaten for ``after_s``: they were killed and will not say good-bye."""
+    return connection.execute(
+        text("DELETE FROM nodes WHERE heartbeat_at < NOW(6) - INTERVAL :after_s SECOND"), {"after_s": after_s}
+    ).rowcount
+
+
 def all_nodes(connection: Connection) -> list[Node]:
     """Every node that has not said good-bye, with the age of its last heartbeat in seconds."""
     rows = connection.execute(

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Connection
 
 from locks import LockUnavailable, connect, read_epoch, set_epoch_if_absent
-from runstate import reap, replays, sweep
+from runstate import nodes, reap, replays, sweep
 from runstate.errors import Fenced, RunstateError
 from runstate.outcomes import Recorded
 from runstate.reap import LostClaim
@@ -188,11 +188,12 @@ class Dispatcher:
         in_transaction(self._engine, replays.release_letters)
 
     def report(self) -> None:
-        """Say once a minute how old the oldest due work is."""
+        """Once a minute: say how old the oldest due work is, forget nodes that were lost a day ago."""
         if time.monotonic() - self._reported_at < REPORT_EVERY_S:
             return
         self._reported_at = time.monotonic()
         log.info("oldest due work waits for %.1f s", in_transaction(self._engine, sweep.oldest_due_age_s))
+        in_transaction(self._engine, nodes.forget_lost)
 
 
 def main() -> int:

@@ -104,4 +104,16 @@ FINISHING = JobKind(
     lease_s=3,
 )
 FREE = JobKind(name="free", queue="email", plan=plan, perform=perform, backoff=FAST, lease_s=3, timeout_s=3)
-ALL = "tests.kinds:KEYED,tests.kinds:FINISHING,tests.kinds:FREE"
+BRITTLE = JobKind(
+    name="brittle",
+    queue="imports",
+    plan=plan,
+    perform=perform,
+    admission_key=_key,
+    backoff=FAST,
+    lease_s=3,
+    timeout_s=60,
+    stale_after_s=4,
+)
+"""Stale after four seconds without a sign of life."""
+ALL = "tests.kinds:KEYED,tests.kinds:FINISHING,tests.kinds:FREE,tests.kinds:BRITTLE"

@@ -117,6 +117,18 @@ class Stack:
             check=check,
         )
 
+    def run_in_background(self, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """``python ARGUMENTS`` with the stack's environment and more, not waited for; its output goes to the stack's logs."""
+        with open(self.var / "log" / f"background-{time.monotonic_ns()}.log", "wb") as log:
+            return subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=PROJECT,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
     # -- its programs ---------------------------------------------------------------------------------------------------
 
     def processes(self, group: str | None = None) -> list[Process]:

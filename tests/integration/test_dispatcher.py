@@ -255,3 +255,13 @@ def test_a_lost_planner_is_replaced_and_what_it_wrote_waits(dispatcher: Dispatch
     work_off(KEYED, run_id)
     assert run_of(run_id).status is RunStatus.COMPLETED
     assert query("SELECT COUNT(*) FROM effects") == [(6,)]
+
+
+def test_nodes_that_were_killed_are_forgotten_after_a_day(dispatcher: Dispatcher) -> None:
+    """A row that nobody beats for does not stay for ever; a living one does."""
+    beat("gone", "b" * 8)
+    execute("UPDATE nodes SET heartbeat_at = NOW(6) - INTERVAL 2 DAY")
+    beat("alive", "b" * 8)
+    dispatcher._reported_at = 0.0
+    dispatcher.report()
+    assert query("SELECT name FROM nodes") == [("alive",)]
