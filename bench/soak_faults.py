@@ -113,7 +113,7 @@ def again_and_again(kills: int) -> Fault:
     """
 
     def strike(lab: Lab, generated: GeneratedImport) -> Struck:
-        lab.failpoints.load("perform.after", "delay 0.3", 1000)
+        lab.failpoints.load("perform.after", "delay 1.5", 1000)
         ways = [lab.kill_child] * 6 + [lab.kill_worker] * 4 + [lab.kill_dispatchers, lab.flush_redis, lab.restart_redis]
         ways += [lab.restart_mysql, lab.kill_everything]
         done = 0
@@ -124,13 +124,13 @@ def again_and_again(kills: int) -> Fault:
         lab.failpoints.unload("perform.after")
         return Struck(done, lab.database.now())
 
-    return Fault("again_and_again", strike, kind="stubborn_import", lease_s=QUICK_LEASE_S)
+    return Fault("again_and_again", strike, kind="stubborn_import", lease_s=QUICK_LEASE_S, measured=False)
 
 
 def _commits(*modes: str) -> Strike:
     def strike(lab: Lab, generated: GeneratedImport) -> Struck:
         assert lab.proxy is not None
-        lab.proxy.lose(*modes, share=0.2, most=200, seed=lab.seed)
+        lab.proxy.lose(*modes, share=0.5, most=200, seed=lab.seed)
         wait_until(lambda: generated.jobs_done() >= 50, 300, "most of the run")
         lab.proxy.lose(share=0, most=0, seed=0)
         return Struck(lab.proxy.lost.total(), lab.database.now())

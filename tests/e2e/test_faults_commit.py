@@ -12,7 +12,7 @@ from stack.private import Servers
 from tests.conftest import TEST_VAR
 from tests.e2e import conftest
 from tests.e2e.faults import Lab, stack_settings
-from tests.e2e.faults_proxy import ANSWER, ITSELF, LATE, CommitProxy
+from tests.e2e.faults_proxy import ANSWER, DEADLOCK, ITSELF, LATE, LOCK_WAIT, CommitProxy
 from tests.e2e.harness import Stack
 
 SETTINGS = stack_settings(TEST_VAR / "failpoints-commit")
@@ -73,13 +73,25 @@ RECORD = "jobs_done = jobs_done + 1"
 def test_an_import_survives_commits_that_are_lost(
     lab: Lab, proxy: CommitProxy, mode: str, of: str, share: float
 ) -> None:
-    """Twenty COMMITs of claims, of records, or of anything lose their answer or themselves: every row once, no crash counted."""
-    proxy.lose(mode, share=share, most=4 if of == CLAIM else 20, seed=11, after=of)
+    """COMMITs of claims, of records, or of anything lose their answer or themselves: every row once, no crash counted."""
+    most = 4 if of == CLAIM else 10 if mode == LATE else 20
+    proxy.lose(mode, share=share, most=most, seed=11, after=of)
     generated = lab.start_import(rows=6000, jobs=40)
     found = generated.wait_ended()
     assert proxy.lost[mode] >= 3, "it has to have happened"
     assert found.problems == []
     assert (found.crashes, found.lost_nodes, found.lost) == (0, 0, [])
+
+
+@pytest.mark.parametrize("mode", [DEADLOCK, LOCK_WAIT])
+def test_a_record_that_deadlocks_is_redone_whole(lab: Lab, proxy: CommitProxy, mode: str) -> None:
+    """1213 and 1205 at the last statement of twenty records: each is done again from its first, and no attempt is used."""
+    proxy.lose(mode, share=0.5, most=20, seed=3, after=RECORD)
+    generated = lab.start_import(rows=6000, jobs=40)
+    found = generated.wait_ended()
+    assert proxy.lost[mode] == 20, "it has to have happened"
+    assert found.problems == []
+    assert lab.database.value("SELECT COUNT(*) FROM job_attempts WHERE outcome <> 'done'") == 0
 
 
 def test_no_start_is_lost_or_doubled_with_its_commit(lab: Lab, proxy: CommitProxy) -> None:
