@@ -19,7 +19,15 @@ class BadArguments(TasksError, ValueError):
 
 
 class DatabaseDown(TasksError):
-    """MySQL cannot be reached, so a start cannot be accepted; nothing was recorded."""
+    """MySQL cannot be reached, so a start cannot be accepted; nothing was recorded (but see `StartUnknown`)."""
+
+
+class StartUnknown(DatabaseDown):
+    """MySQL went away during the COMMIT of a start: run ``run_id`` is recorded and will run, or it is not."""
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class IdempotencyConflict(TasksError):

@@ -14,7 +14,7 @@ from runstate.errors import CommitUnknown, DatabaseUnavailable
 from runstate.runs import Request, Run
 from runstate.transaction import in_transaction
 from tasks import clients
-from tasks.errors import BadArguments, DatabaseDown, IdempotencyConflict
+from tasks.errors import BadArguments, DatabaseDown, IdempotencyConflict, StartUnknown
 from tasks.kinds import MAX_ARGS_BYTES, JobKind
 
 MAX_KEY_CHARS = 512
@@ -85,7 +85,8 @@ def write_request(request: Request) -> Run:
     """Write the request in a transaction of its own, and return the run that it stands for: its own, or the one that the
     idempotency key has led to before.
 
-    Raises `DatabaseDown` within 3 s if MySQL does not answer, `IdempotencyConflict` for a taken key with other arguments.
+    Raises `DatabaseDown` within 3 s if MySQL does not answer, `StartUnknown` if it went away during COMMIT,
+    `IdempotencyConflict` for a taken key with other arguments.
     """
 
     def steps(connection: Connection) -> Run:
@@ -96,7 +97,13 @@ def write_request(request: Request) -> Run:
 
     try:
         return in_transaction(clients.start_engine(), steps, committed=committed)
-    except (DatabaseUnavailable, CommitUnknown) as error:
+    except CommitUnknown as error:
+        raise StartUnknown(
+            f"start_{request.kind}: whether run {request.run_id} was accepted is not known: {error}. If it was, it will "
+            "run. Look it up when MySQL answers; with an idempotency_key, trying again is safe",
+            run_id=request.run_id,
+        ) from error
+    except DatabaseUnavailable as error:
         raise DatabaseDown(
             f"start_{request.kind} was not accepted: {error}. Nothing will run; try again when MySQL answers "
             "(with an idempotency_key, trying again is safe in any case)"

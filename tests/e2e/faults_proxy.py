@@ -40,6 +40,9 @@ class CommitProxy:
         self._share, self._left = 0.0, 0
         self._modes: tuple[str, ...] = ()
         self.after = b""
+        self.refusing = False
+        """Whether new connections are cut."""
+        self._refuse_then = False
         threading.Thread(target=self._accept, name="commit-proxy", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -48,12 +51,14 @@ class CommitProxy:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
 
-    def lose(self, *modes: str, share: float, most: int, seed: int, after: str = "") -> None:
+    def lose(self, *modes: str, share: float, most: int, seed: int, after: str = "", refuse_then: bool = False) -> None:
         """Have this share of what ``modes`` speak of happen from now on, ``most`` times in all.
 
         ``after``: only to COMMITs of transactions in which a statement held this text, or to these statements.
+        ``refuse_then``: with the first time, MySQL is out of reach for new connections, until ``refusing`` is unset.
         """
         with self._guard:
+            self._refuse_then = refuse_then
             self._rng, self._modes, self._share, self._left = random.Random(seed), modes, share, most
             self.after = after.encode()
 
@@ -64,6 +69,7 @@ class CommitProxy:
             if not modes or self._left == 0 or self._rng.random() >= self._share:
                 return None
             self._left -= 1
+            self.refusing = self.refusing or self._refuse_then
             mode = self._rng.choice(modes)
             self.lost[mode] += 1
             return mode
@@ -76,6 +82,8 @@ class CommitProxy:
 
     def _serve(self, client: socket.socket) -> None:
         try:
+            if self.refusing:
+                raise ConnectionRefusedError
             server = socket.create_connection(self._address, timeout=5)
         except OSError:
             _cut(client)

@@ -107,3 +107,20 @@ def test_no_start_is_lost_or_doubled_with_its_commit(lab: Lab, proxy: CommitProx
     (go / "go").touch()
     lab.wait_no_active_run()
     assert lab.database.rows("SELECT job_no, COUNT(*) FROM effects GROUP BY job_no") == [(1, 1), (2, 1)]
+
+
+def test_a_start_that_may_have_been_recorded_says_so(lab: Lab, proxy: CommitProxy) -> None:
+    """MySQL is gone right after a start's COMMIT: the producer hears within 3 s that nobody knows; it was, and it runs once."""
+    lab.producer.start("hostile", jobs=[{}])
+    lab.wait_no_active_run()
+    proxy.lose(ANSWER, share=1.0, most=1, seed=0, after="INSERT INTO runs", refuse_then=True)
+    try:
+        lab.producer.ask("hostile", 1, jobs=[{}])
+        (started,) = lab.producer.answer()
+    finally:
+        proxy.refusing = False
+    assert (started.error or "").startswith("StartUnknown: start_hostile: whether run")
+    assert started.seconds < 3
+    lab.wait_no_active_run()
+    assert lab.statuses() == {"completed": 2}
+    assert lab.database.value("SELECT COUNT(*) FROM effects") == 2
