@@ -208,7 +208,7 @@ def find_recorded(
     """After a COMMIT without an answer: what was recorded, or None if nothing was.
 
     ``done`` with my token is success; for the endings that give the token up, the attempt's row tells.  Jobs that the lost
-    answer let out have no message yet: the dispatcher publishes them.  One that was claimed with it is given back.
+    answer let out have no message yet: the dispatcher publishes them.  One that was claimed with it is gone on with.
     """
     state, mine = leases.state_of(connection, claim)
     final = {Ending.DONE: JobState.DONE, Ending.DEAD: JobState.DEAD, Ending.CANCELLED: JobState.CANCELLED}.get(
