@@ -72,7 +72,7 @@ def type_commands(stack: Stack, document: Path, **variables: str) -> None:
     }
     for block in blocks("sh", document):
         done = subprocess.run(
-            ["sh", "-eux", "-c", runnable(block)],
+            ["sh", "-eux", "-c", runnable(block).replace("/tmp/", f"{stack.var}/")],
             cwd=PROJECT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,37 @@
+"""``python -m bench [NAME …]``: the benchmarks, one after another, each with what it is compared to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+BENCHMARKS = {
+    "locks": ["bench.locks"],
+    "noop": ["bench.noop"],
+    "parse": ["bench.imports_parse"],
+    "load": ["bench.imports_load"],
+    "memory": ["bench.imports_load", "--memory"],
+    "flights": ["bench.imports_flights"],
+}
+
+
+def main(names: list[str]) -> int:
+    """Run those that are named, or all; 1 if one failed."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        print(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    failed = []
+    for name in names or BENCHMARKS:
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, "-m", *BENCHMARKS[name]], cwd=PROJECT, check=False).returncode:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
