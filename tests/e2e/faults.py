@@ -65,13 +65,23 @@ class Lab:
         self.failpoints.clear()
         self.producer.__exit__()
 
-    def start_import(self, *, rows: int, jobs: int, kind: str = "quick_import") -> GeneratedImport:
-        """An import of so many rows in about so many jobs that has been planned."""
+    def start_import(
+        self, *, rows: int, jobs: int, kind: str = "quick_import", shots: tuple[str, str, int] | None = None
+    ) -> GeneratedImport:
+        """An import of so many rows in about so many jobs that has been planned.
+
+        ``shots``: point, action, times, for `Failpoints.load`: loaded when planning is past them and before any job comes by.
+        """
         made = GeneratedImport(
             self.database, self.stack.var / "imports", rows=rows, seed=self.rng.randrange(10**6), jobs=jobs
         )
+        if shots:
+            self.failpoints.load("record.before_commit", "delay 0.7")
         made.start(self.producer, kind)
-        wait_until(lambda: made.status() != "requested" and made.status() != "planning", 60, "the plan")
+        if shots:
+            self.failpoints.wait_fired("record.before_commit")
+            self.failpoints.load(*shots)
+        wait_until(lambda: made.status() not in ("requested", "planning"), 60, "the plan")
         return made
 
     def directory(self, name: str) -> Path:

@@ -35,8 +35,7 @@ def lab(stack: Stack) -> Iterator[Lab]:
 )
 def test_a_worker_stopped_beyond_its_lease_writes_nothing_when_it_wakes(lab: Lab, point: str, in_time_s: float) -> None:
     """kill -STOP before or in the middle of the record, -CONT after the run has ended: its rows are there once."""
-    generated = lab.start_import(rows=10_000, jobs=20)
-    lab.failpoints.load(point, "stop")
+    generated = lab.start_import(rows=10_000, jobs=20, shots=(point, "stop", 1))
     (child,) = lab.failpoints.wait_fired(point)
     frozen = lab.freeze_worker_of(child)
     stopped_at = lab.database.now()
@@ -51,10 +50,25 @@ def test_a_worker_stopped_beyond_its_lease_writes_nothing_when_it_wakes(lab: Lab
     assert generated.found() == found
 
 
-def test_a_worker_stopped_beyond_a_recovery_by_a_new_run_writes_nothing(lab: Lab) -> None:
+def test_a_worker_that_wakes_while_another_does_its_job_writes_nothing(lab: Lab) -> None:
+    """Both hold the job's rows ready; only the one whose token stands may write them, and the late one leaves no mark."""
+    generated = lab.start_import(rows=1_000, jobs=1, shots=("perform.after", "stop", 1))
+    (child,) = lab.failpoints.wait_fired("perform.after")
+    frozen = lab.freeze_worker_of(child)
+    try:
+        lab.hold_workers("perform.after", 2.0, workers=1)
+    finally:
+        thaw([*frozen, child])
+    wait_until(lambda: lab.log_lines(LATE), 30, "the late worker to find its claim lost")
+    found = generated.wait_ended()
+    assert found.problems == []
+    outcomes = "SELECT outcome FROM job_attempts WHERE job_no = 1 ORDER BY claim_no"
+    assert lab.database.rows(outcomes) == [("lost",), ("done",)]
+
+
+def test_a_worker_that_wakes_during_the_next_run_writes_nothing(lab: Lab) -> None:
     """The stopped worker's run is over and a newer run of its table is under way when it wakes: neither is touched."""
-    old = lab.start_import(rows=4_000, jobs=4)
-    lab.failpoints.load("perform.after", "stop")
+    old = lab.start_import(rows=4_000, jobs=4, shots=("perform.after", "stop", 1))
     (child,) = lab.failpoints.wait_fired("perform.after")
     frozen = lab.freeze_worker_of(child)
     try:

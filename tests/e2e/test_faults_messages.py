@@ -33,8 +33,7 @@ def broker(stack: Stack) -> Iterator[redis.Redis]:
 
 def test_messages_delivered_three_times_and_an_hour_late_do_nothing(lab: Lab, broker: redis.Redis) -> None:
     """Each message of a run comes three times while it runs, and once more when it is long done and another run is active."""
-    first = lab.start_import(rows=10_000, jobs=30)
-    lab.failpoints.load("perform.after", "delay 0.2", 100)
+    first = lab.start_import(rows=10_000, jobs=30, shots=("perform.after", "delay 0.2", 100))
     wait_until(lambda: broker.llen(QUEUE) >= 20, 30, "a full queue")
     messages = broker.lrange(QUEUE, 0, -1)
     broker.lpush(QUEUE, *messages, *messages)

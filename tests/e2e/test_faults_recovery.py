@@ -29,8 +29,7 @@ def lab(stack: Stack) -> Iterator[Lab]:
 @pytest.fixture
 def stopped(lab: Lab) -> GeneratedImport:
     """A stale import: both children are stopped at the end of a job, and so are their workers and the dispatchers."""
-    generated = lab.start_import(rows=4_000, jobs=10, kind=KIND)
-    lab.failpoints.load("perform.after", "stop", 2)
+    generated = lab.start_import(rows=4_000, jobs=10, kind=KIND, shots=("perform.after", "stop", 2))
     lab.failpoints.wait_fired("perform.after", 2)
     for group in ("imports", "dispatcher"):
         lab.stack.freeze(group)

@@ -26,8 +26,7 @@ def lab(stack: Stack) -> Iterator[Lab]:
 @pytest.mark.parametrize("fault", ["flush_redis", "restart_redis"])
 def test_an_import_outlives_all_of_redis(lab: Lab, fault: str) -> None:
     """FLUSHALL, or kill -9 of a Redis that keeps nothing: every message is gone, and the window is out again in time."""
-    generated = lab.start_import(rows=10_000, jobs=40)
-    lab.failpoints.load("perform.after", "delay 0.3", 100)
+    generated = lab.start_import(rows=10_000, jobs=40, shots=("perform.after", "delay 0.3", 100))
     lab.failpoints.wait_fired("perform.after", 2)
     back_at = lab.flush_redis() if fault == "flush_redis" else lab.restart_redis()
     wait_until(lambda: generated.claims_since(back_at) > 2, 30, "jobs to be claimed again")
@@ -42,8 +41,8 @@ def test_an_import_outlives_all_of_redis(lab: Lab, fault: str) -> None:
 @pytest.mark.parametrize("down_s", [0.0, LEASE_S + 2.0])
 def test_an_import_outlives_a_killed_database(lab: Lab, down_s: float) -> None:
     """kill -9 of mariadbd in the middle of two records, back at once or after more than a lease: no claim is taken away."""
-    generated = lab.start_import(rows=10_000, jobs=20)
-    lab.hold_workers("record.before_commit", 1.0)
+    generated = lab.start_import(rows=10_000, jobs=20, shots=("record.before_commit", "delay 1.0", 2))
+    lab.failpoints.wait_fired("record.before_commit", 2)
     back_at = lab.restart_mysql(down_s)
     wait_until(lambda: generated.ended_since(back_at) >= 2, 30, "the two records")
     picked_up_s = (lab.database.now() - back_at).total_seconds()
@@ -55,8 +54,8 @@ def test_an_import_outlives_a_killed_database(lab: Lab, down_s: float) -> None:
 
 def test_a_worker_that_dies_while_the_database_is_away_is_found(lab: Lab) -> None:
     """A child is killed during the outage: its job comes back a lease after MySQL does."""
-    generated = lab.start_import(rows=10_000, jobs=20)
-    lab.hold_workers("perform.after", 2.0)
+    generated = lab.start_import(rows=10_000, jobs=20, shots=("perform.after", "delay 2.0", 2))
+    lab.failpoints.wait_fired("perform.after", 2)
     lab.stack.servers.mariadb.kill()
     lab.stack.kill_children("imports")
     back_at = lab.restart_mysql()
