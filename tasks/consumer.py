@@ -7,6 +7,7 @@ for ever and take nothing else.  Here every message that cannot become a running
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer as CeleryConsumer
@@ -18,10 +19,22 @@ from vine import promise
 from tasks.poison import drop, dropped
 
 _TIME_LIMITS = 2
+RECONNECT_S = 2
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]
     """Celery's consumer, whose every answer to a bad message is: drop it and go on."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for the broker, asking again every `RECONNECT_S` seconds at the most.
+
+        kombu waits longer and longer, up to 30 s: after a long outage work would lie there for that time although the broker
+        is back.
+        """
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=0.5, interval_step=0.5, interval_max=RECONNECT_S
+        )
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Message], None]:
         """Celery's own handler, behind a check and a net."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from tasks.consumer import RECONNECT_S
 from tests.conftest import TEST_VAR
 from tests.e2e.faults import PROMISE_S, Lab, stack_settings
 from tests.e2e.faults_kinds import LEASE_S
@@ -36,6 +38,20 @@ def test_an_import_outlives_all_of_redis(lab: Lab, fault: str) -> None:
     assert found.problems == []
     assert (found.crashes, found.lost_nodes) == (0, 0)
     assert picked_up_s < IN_TIME_S
+
+
+def test_workers_come_back_soon_after_a_long_absence_of_redis(lab: Lab) -> None:
+    """They ask for it every two seconds at the most, however long it was away; what was started meanwhile runs."""
+    lab.stack.servers.valkey.kill()
+    run_id = lab.producer.start("hostile", jobs=[{}])
+    retry = r"Trying again in ([0-9.]+) second"
+    wait_until(lambda: len(lab.log_lines(retry)) >= 3 * 6, 60, "six attempts of each of the three workers")
+    back_at = lab.restart_redis()
+    lab.wait_no_active_run()
+    waits = [float(seconds) for line in lab.log_lines(retry) for seconds in re.findall(retry, line)]
+    assert max(waits) <= RECONNECT_S
+    started = "SELECT MIN(claimed_at) FROM jobs WHERE run_id = %s AND job_no = 1"
+    assert (lab.database.value(started, run_id) - back_at).total_seconds() < IN_TIME_S
 
 
 @pytest.mark.parametrize("down_s", [0.0, LEASE_S + 2.0])
