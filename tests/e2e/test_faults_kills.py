@@ -43,7 +43,7 @@ def test_a_killed_child_costs_one_crash(lab: Lab, seed: int) -> None:
 
 def test_a_lost_job_goes_before_those_that_never_had_a_worker(lab: Lab) -> None:
     """With a full queue before it, the job of a killed child is in time all the same."""
-    generated = lab.start_import(rows=4_000, jobs=50, shots=("perform.after", "delay 0.4", 100))
+    generated = lab.start_import(rows=8_000, jobs=80, shots=("perform.after", "delay 0.4", 100))
     lab.failpoints.wait_fired("perform.after", 4)
     back_at = lab.kill_child()
     wait_until(lambda: generated.found().lost, 20, "the job to be claimed again")
