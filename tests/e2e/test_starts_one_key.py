@@ -91,9 +91,12 @@ def test_one_is_admitted(lab: Lab, producers: list[Producer]) -> None:
 
 
 def test_one_is_admitted_though_redis_is_flushed_three_times(lab: Lab, producers: list[Producer]) -> None:
-    """Locks and messages vanish while starts are being made and decided."""
+    """Locks and messages vanish: once while one is being admitted and others wait for its lock, then while they are decided."""
+    lab.failpoints.load("admission.before_commit", "delay 1.0", 2)
     rush = Rush(lab, producers)
-    for starts in (20, 80, 140):
+    lab.failpoints.wait_fired("admission.before_commit")
+    lab.flush_redis()
+    for starts in (80, 140):
         rush.wait_recorded(starts)
         lab.flush_redis()
     rush.check(rush.started())
@@ -101,11 +104,12 @@ def test_one_is_admitted_though_redis_is_flushed_three_times(lab: Lab, producers
 
 
 def test_one_is_admitted_though_admission_outlasts_its_lock(lab: Lab, producers: list[Producer]) -> None:
-    """Every child is inside with a lock that has run out, several times over."""
-    lab.failpoints.load("admission.locked", f"delay {LOCK_TTL_S * 1.5}", 6)
+    """The lock runs out between the look and the COMMIT, and before the look, several times over."""
+    for point in ("admission.before_commit", "admission.locked"):
+        lab.failpoints.load(point, f"delay {LOCK_TTL_S * 1.5}", 4)
     rush = Rush(lab, producers)
     rush.check(rush.started())
-    assert len(lab.failpoints.fired("admission.locked")) == 6
+    assert len(lab.failpoints.fired("admission.before_commit")) == 4
     assert lab.log_lines(TROUBLE) == []
 
 
