@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from stack.layout import PROJECT
+from stack.plan import STACK_MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Producer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.faults_producer"],
             cwd=PROJECT,
-            env=dict(environment),
+            # Not marked as one of the stack's: it would be ended with what a test leaves behind.
+            env={name: value for name, value in environment.items() if name != STACK_MARK},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
