@@ -109,6 +109,19 @@ def count(connection: Connection, which: Filter) -> int:
     return int(connection.scalar(_with_ids(f"SELECT COUNT(*) FROM dead_letters WHERE {where}", values), values) or 0)
 
 
+def dead_by_run(connection: Connection, which: Filter) -> dict[str, list[int]]:
+    """The numbers of the dead letters that match, by run; without their texts, for there may be very many."""
+    where, values = which.where()
+    rows = connection.execute(
+        _with_ids(f"SELECT run_id, id FROM dead_letters WHERE {where} AND status = 'dead' ORDER BY run_id, id", values),
+        values,
+    )
+    found: dict[str, list[int]] = {}
+    for row in rows:
+        found.setdefault(row.run_id, []).append(row.id)
+    return found
+
+
 def get(connection: Connection, letter_id: int, *, lock: bool = False) -> Letter:
     """One letter; raises `NotFound`."""
     row = (

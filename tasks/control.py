@@ -107,14 +107,7 @@ def replay(
 
     ``per_s``  how many jobs a second may fall due.  A letter that somebody else takes first is not taken twice.
     """
-    with clients.engine().connect() as connection:
-        by_run: dict[str, list[int]] = {}
-        after_id = 0
-        while page := letters.find(connection, which, most=500, after_id=after_id):
-            after_id = page[-1].id
-            for letter in page:
-                if letter.status == "dead":
-                    by_run.setdefault(letter.run_id, []).append(letter.id)
+    by_run = in_transaction(clients.engine(), lambda c: letters.dead_by_run(c, which))
     report = Report()
     for run_id, letter_ids in by_run.items():
         if dry_run or actor is None:
@@ -132,8 +125,9 @@ def retry_rest(run_id: str, actor: Actor, *, over_newer: bool = False, per_s: fl
     run = in_transaction(clients.engine(), lambda c: runs.get(c, run_id))
     if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPLETED):
         raise BadArguments(f"run {run_id} is {run.status.value}: only a run that has ended has a rest to retry")
-    with clients.engine().connect() as connection:
-        letter_ids = [letter.id for letter in letters.find(connection, Filter(run_id=run_id), most=1_000_000)]
+    letter_ids = in_transaction(clients.engine(), lambda c: letters.dead_by_run(c, Filter(run_id=run_id))).get(
+        run_id, []
+    )
     return _replay_of_run(run_id, letter_ids, actor, per_s=per_s, over_newer=over_newer, rest=True)
 
 
