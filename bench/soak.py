@@ -36,7 +36,7 @@ JOBS = 60
 LEASE_S = 15
 """Of the kind `import`."""
 HEAD = (
-    f"{'fault':<28}{'fired':>6}{'rows':>9}{'found':>9}{'dup':>5}  {'ledger':<8}{'run':<11}{'dead':>4}{'lost':>6}"
+    f"{'fault':<31}{'fired':>6}{'rows':>9}{'found':>9}{'dup':>5}  {'ledger':<8}{'run':<11}{'dead':>4}{'lost':>6}"
     f"{'pick-up':>9}{'promise':>9}{'all s':>8}"
 )
 
@@ -69,7 +69,7 @@ class Line:
         found = self.found
         pick_up = f"{self.pick_up_s:>9.1f}{self.promise_s:>9.0f}" if self.fault.measured else f"{'-':>9}{'-':>9}"
         return (
-            f"{self.fault.name:<28}{self.struck.times:>6}{self.generated.rows:>9}{found.rows:>9}{found.rows - found.distinct:>5}"
+            f"{self.fault.name:<31}{self.struck.times:>6}{self.generated.rows:>9}{found.rows:>9}{found.rows - found.distinct:>5}"
             f"  {'equal' if not found.problems else 'UNEQUAL':<8}{found.status:<11}{found.dead_letters:>4}"
             f"{found.crashes + found.lost_nodes:>6}{pick_up}{self.seconds:>8.1f}{'' if self.kept else '  BROKEN'}"
         )

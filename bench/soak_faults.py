@@ -78,6 +78,9 @@ def _freeze(point: str) -> Strike:
 def _copies(lab: Lab, _generated: GeneratedImport) -> Struck:
     """Every waiting message three times, and once more when the run is over."""
     broker = redis.Redis.from_url(lab.stack.servers.broker_url)
+    # Jobs longer than a message's time slice, so that the window is full of messages.
+    lab.failpoints.load("perform.after", "delay 1.2", 12)
+    lab.failpoints.wait_fired("perform.after", 4)
     messages = broker.lrange("imports", 0, -1)
     broker.lpush("imports", *messages, *messages)
 
