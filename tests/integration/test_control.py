@@ -209,10 +209,10 @@ def test_a_replay_that_fails_again_is_dead_again_with_its_history() -> None:
 def test_twenty_replays_of_one_letter_at_once_have_one_winner(monkeypatch: pytest.MonkeyPatch) -> None:
     """All twenty have seen it dead before one of them takes it: one wins, the others are told that somebody has it."""
     run_id = dead_run()
-    monkeypatch.setattr(letters, "dead_by_run", lambda *_: {run_id: [the_letter_id]})
-    the_letter_id = the_letter().id
+    letter_id = the_letter().id
+    monkeypatch.setattr(letters, "dead_by_run", lambda *_: {run_id: [letter_id]})
     with ThreadPoolExecutor(10) as pool:
-        reports = list(pool.map(lambda _: control.replay(Filter(ids=[the_letter_id]), ANNA), range(20)))
+        reports = list(pool.map(lambda _: control.replay(Filter(ids=[letter_id]), ANNA), range(20)))
     assert sum(report.taken for report in reports) == 1
     assert sum("somebody else" in (done.refused or "") for report in reports for done in report.replays) == 19
     assert query("SELECT COUNT(*) FROM runs WHERE parent_run_id IS NOT NULL") == [(1,)]
