@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from ops import exits
 from ops.actor import actor_of, add_actor
@@ -21,7 +21,7 @@ from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.imports.kind import IMPORT
-from tasks.imports.rejects import export_rejects, import_rejects
+from tasks.imports.rejects import export_rejects, find_rejects
 from tasks.start import start_task
 
 
@@ -94,8 +94,6 @@ def _write_file(connection: Connection, run: Run, path: Path) -> tuple[int, int]
 
 
 def _as_objects(connection: Connection, run: Run) -> list[dict[str, object]]:
-    table = import_rejects.c
-    query = select(import_rejects).where(table.run_id == run.run_id).order_by(table.job_no, table.line_no)
     return [
         {
             "line": row.line_no,
@@ -108,7 +106,7 @@ def _as_objects(connection: Connection, run: Run) -> list[dict[str, object]]:
             "base64": base64.b64encode(row.raw).decode("ascii"),
             "bytes": row.raw_bytes,
         }
-        for row in connection.execute(query)
+        for row in find_rejects(connection, run.run_id)
     ]
 
 

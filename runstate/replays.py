@@ -12,7 +12,11 @@ from runstate.errors import RunstateError
 from runstate.runs import Run
 
 
-class NewerRun(RunstateError):
+class ReplayRefused(RunstateError):
+    """The letters cannot be replayed as things stand; they stay ``dead``."""
+
+
+class NewerRun(ReplayRefused):
     """A newer run of the key has completed since: replaying would put older work over it."""
 
     def __init__(self, run_id: str, newer_run_id: str) -> None:
@@ -70,7 +74,7 @@ def revive_in_run(connection: Connection, run: Run, letter_ids: Sequence[int]) -
         {"revived": revived, "run_id": run.run_id, "fence": run.fence},
     ).rowcount
     if moved != 1:
-        raise RunstateError(f"run {run.run_id} is about to end: replay its letters once it has ended")
+        raise ReplayRefused(f"run {run.run_id} is about to end: replay its letters once it has ended")
     return revived
 
 

@@ -11,9 +11,8 @@ from sqlalchemy import Connection
 
 from runstate import audit, control, letters, replays, runs
 from runstate.audit import Actor
-from runstate.errors import RunstateError
 from runstate.letters import Filter, Letter
-from runstate.replays import NewerRun
+from runstate.replays import NewerRun, ReplayRefused
 from runstate.runs import Request, Run
 from runstate.stale import stale_since
 from runstate.statuses import RunStatus
@@ -139,7 +138,7 @@ def _replay_of_run(
     def steps(connection: Connection) -> Replay:
         run = runs.get(connection, run_id)
         if replays.holds_finish(connection, letter_ids):
-            raise RunstateError(
+            raise ReplayRefused(
                 f"the finish of run {run_id} failed, and it sums up that run's own jobs: it cannot be done in another run. "
                 "Mend the cause and start anew"
             )
@@ -165,7 +164,8 @@ def _replay_of_run(
 
     try:
         done = in_transaction(clients.engine(), steps)
-    except (NewerRun, RunstateError) as error:
+    except ReplayRefused as error:
+        # These alone: a database that went away, during COMMIT perhaps, has refused nothing.
         return Replay(run_id, letter_ids, refused=str(error))
     if done.replay_run_id == new_run_id:
         kind = in_transaction(clients.engine(), lambda c: runs.get(c, run_id)).kind
@@ -184,7 +184,7 @@ def _request_replay(
     rest: bool,
 ) -> None:
     if run.active:
-        raise RunstateError(f"run {run.run_id} is {run.status.value}: replay when it is running, paused or has ended")
+        raise ReplayRefused(f"run {run.run_id} is {run.status.value}: replay when it is running, paused or has ended")
     newer = None if over_newer else replays.newer_completed(connection, run)
     if newer is not None:
         raise NewerRun(run.run_id, newer)

@@ -60,7 +60,7 @@ class LeaseKeeper:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
                 self._thread.start()
-            sleeps_long = not self._kept
+            sleeps_long = all(other.renew_at == _NEVER for other in self._kept.values())
             self._kept[claim.token] = kept
             if sleeps_long:
                 self._changed.notify()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Table, func, select, text
+from sqlalchemy import BigInteger, Column, Connection, Row, Table, func, select, text
 from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARCHAR
 
 from runstate.models import INNODB, ascii_id, ascii_word, metadata, moment, text_key
@@ -96,6 +96,13 @@ def count_rejects(connection: Connection, run_id: str, *, at_most: int) -> int:
     return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
+def find_rejects(connection: Connection, run_id: str) -> Iterator[Row[Any]]:
+    """A run's rejects in the order of its file."""
+    table = import_rejects.c
+    query = select(import_rejects).where(table.run_id == run_id).order_by(table.job_no, table.line_no)
+    yield from connection.execution_options(stream_results=True).execute(query)
+
+
 def export_rejects(
     connection: Connection,
     run_id: str,
@@ -113,9 +120,7 @@ def export_rejects(
     """
     out.write(_line([*REJECT_COLUMNS, *header], delimiter, encoding) + b"\n")
     exported = cut = 0
-    table = import_rejects.c
-    query = select(import_rejects).where(table.run_id == run_id).order_by(table.job_no, table.line_no)
-    for row in connection.execution_options(stream_results=True).execute(query):
+    for row in find_rejects(connection, run_id):
         if len(row.raw) < row.raw_bytes:
             cut += 1
             continue

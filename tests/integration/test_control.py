@@ -10,7 +10,7 @@ import pytest
 from runstate import claims, letters
 from runstate.audit import Actor
 from runstate.control import Moved, NotAllowed
-from runstate.errors import Fenced
+from runstate.errors import DatabaseUnavailable, Fenced
 from runstate.letters import Filter, LetterNotDead
 from runstate.outcomes import Ending, Measured, Outcome
 from runstate.record import record
@@ -327,3 +327,17 @@ def test_letters_are_grouped_by_the_same_trouble() -> None:
     (group,) = in_transaction(clients.engine(), lambda c: letters.groups(c, Filter()))
     assert (group.kind, group.count) == ("keyed", 3)
     assert queued("none") == []
+
+
+def test_a_database_that_goes_away_during_a_replay_has_refused_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator hears of the outage, not of a refusal, and the letter is as it was."""
+    dead_run()
+
+    def gone(_point: str, _connection: object = None) -> None:
+        raise DatabaseUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tasks.failpoints.hit", gone)
+        with pytest.raises(DatabaseUnavailable):
+            control.replay(Filter(), ANNA)
+    assert the_letter().status == "dead"
