@@ -1,0 +1,1 @@
+"""Image batches: the variants of many images, one image a job."""

@@ -1,0 +1,1 @@
+"""Two-way API sync: rows of a MySQL table and records of an HTTP API, kept the same."""
