@@ -20,8 +20,9 @@ from tests.cleaning import empty_database, flush_valkey, table_names
 ENDPOINTS = Endpoints.generate()
 TEST_VAR = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
 os.environ.setdefault("HOLDFAST_MARIADB_DIR", str(var_dir() / "mariadb-packages"))
+os.environ.setdefault("HOLDFAST_PACKAGES_DIR", str(var_dir() / "packages"))
 for _name in [name for name in os.environ if name.startswith(("HOLDFAST_", "IMPORT_", "FLOWER_", "CELERY_"))]:
-    if not _name.startswith("HOLDFAST_MARIADB"):
+    if not _name.startswith(("HOLDFAST_MARIADB", "HOLDFAST_PACKAGES")):
         del os.environ[_name]
 os.environ.update(ENDPOINTS.environment() | {"HOLDFAST_VAR": str(TEST_VAR)})
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stack.debian import Program, nginx_program, smtp_sink_program
 from stack.errors import ServerMissing
 from stack.layout import PROJECT
 from stack.mariadb_programs import mariadb_programs
@@ -83,3 +85,15 @@ def test_no_python_at_all_is_said(tmp_path: Path) -> None:
     done = _make_venv(tmp_path, tmp_path / "venv")
     assert done.returncode == 1
     assert "found none" in done.stderr
+
+
+@pytest.mark.parametrize("program", [nginx_program, smtp_sink_program])
+def test_a_test_server_that_cannot_be_fetched_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Callable[[], Program]
+) -> None:
+    """No nginx, no smtp-sink, no apt: the error names the program and the package that has it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("stack.debian.SBIN", str(tmp_path))
+    monkeypatch.setenv("HOLDFAST_PACKAGES_DIR", str(tmp_path / "packages"))
+    with pytest.raises(ServerMissing, match=r"(nginx is needed.*package nginx)|(smtp-sink is needed.*package postfix)"):
+        program()
