@@ -19,6 +19,7 @@ from runstate.stale import stale_since
 from runstate.statuses import ACTIVE, RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients
+from tasks.describe import about_start
 from tasks.registry import kinds, kinds_by_queue
 
 STYLES = {
@@ -128,7 +129,7 @@ def _facts(connection: Connection, given: str) -> dict[str, Any]:
         since = stale_since(connection, run, kind.stale_after_s, neighbours)
     return {
         "run": run,
-        "about": kind.describe_start(run.args) if kind is not None and kind.describe_start else None,
+        "about": about_start(kind, run.run_id, run.args) or None,
         "queue": kind.queue if kind is not None else None,
         "stale_since": since,
         "jobs": queries.job_counts(connection, run.run_id),

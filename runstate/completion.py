@@ -32,6 +32,8 @@ def pass_fence(
     counter = _COUNTER.get(outcome.ending)
     if counter and claim.role is Role.WORK:
         sets.append(f"{counter} = {counter} + 1")
+    if outcome.further:
+        sets.append("jobs_total = jobs_total + :further")
     if outcome.jobs_total is not None:
         sets += ["jobs_total = :jobs_total", "status = 'running'"]
     # SET runs from left to right, so this sees the new counters; the answer comes with the UPDATE, without another trip:
@@ -45,7 +47,12 @@ def pass_fence(
             f"UPDATE runs SET {', '.join(sets)} WHERE run_id = :run_id AND fence = :fence"
             f" AND status IN ({_allowed(claim, outcome)})"
         ),
-        {"run_id": claim.run_id, "fence": claim.fence, "jobs_total": outcome.jobs_total},
+        {
+            "run_id": claim.run_id,
+            "fence": claim.fence,
+            "jobs_total": outcome.jobs_total,
+            "further": len(outcome.further),
+        },
     )
     if passed.rowcount != 1:
         raise Fenced(

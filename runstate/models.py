@@ -119,6 +119,16 @@ jobs = Table(
     **INNODB,
 )
 
+spooled_lists = Table(
+    "spooled_lists",
+    metadata,
+    Column("run_id", ascii_id(36), primary_key=True),
+    Column("name", ascii_word(64), primary_key=True),
+    Column("part_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("items", MEDIUMTEXT, nullable=False),
+    **INNODB,
+)
+
 job_attempts = Table(
     "job_attempts",
     metadata,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -34,6 +34,13 @@ class Ending(StrEnum):
     """Its node was lost: counted apart."""
 
 
+class FurtherJob(NamedTuple):
+    """A job that another one asks for: its payload as JSON text, due ``delay_s`` seconds after the record."""
+
+    payload: str
+    delay_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a claim, as `record` stores it.
@@ -54,6 +61,8 @@ class Outcome:
     pause_run: str | None = None
     jobs_total: int | None = None
     """Set by planning alone: how many work jobs the plan has."""
+    further: Sequence[FurtherJob] = ()
+    """For done: jobs that this one asks for besides (the next page, deferred recipients)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from runstate.claims import Claim
 from runstate.errors import Fenced
+from runstate.outcomes import FurtherJob
 from runstate.statuses import Role
 
 MAX_STATEMENT_BYTES = 1_000_000
@@ -39,6 +40,38 @@ def insert_planned(
             text(f"INSERT INTO jobs (run_id, job_no, role, state, payload, due_at) VALUES {values}"),
             {"run_id": run_id, "role": role.value} | {f"p{i}": payload for i, payload in enumerate(rows)},
         )
+
+
+def insert_further(connection: Connection, run_id: str, further: Sequence[FurtherJob], *, let_out: bool) -> list[int]:
+    """Write jobs that a job asked for, once the run's row is locked and its ``jobs_total`` counts them; which are out.
+
+    Their numbers follow the highest there is: new rows, which nobody else can hold, so they may come after the run's lock.
+
+    ``let_out``  the first one that is due at once goes out right away
+    """
+    last_no = int(connection.scalar(_TOTAL, {"run_id": run_id}) or 0)
+    first_no = last_no - len(further) + 1
+    out = next((first_no + i for i, job in enumerate(further) if job.delay_s <= 0), None) if let_out else None
+    for start in range(0, len(further), 500):
+        rows = further[start : start + 500]
+        values = ", ".join(
+            f"(:run_id, {first_no + start + i}, 'work', {_PLACE[first_no + start + i == out]}, :p{i},"
+            f" NOW(6) + INTERVAL :d{i} MICROSECOND)"
+            for i in range(len(rows))
+        )
+        connection.execute(
+            text(
+                f"INSERT INTO jobs (run_id, job_no, role, state, queued_at, publishes, payload, due_at) VALUES {values}"
+            ),
+            {"run_id": run_id}
+            | {f"p{i}": job.payload for i, job in enumerate(rows)}
+            | {f"d{i}": int(max(job.delay_s, 0.0) * 1_000_000) for i, job in enumerate(rows)},
+        )
+    return [] if out is None else [out]
+
+
+_TOTAL = text("SELECT jobs_total FROM runs WHERE run_id = :run_id")
+_PLACE = {True: "'queued', NOW(6), 1", False: "'pending', NULL, 0"}
 
 
 def delete_planned(connection: Connection, run_id: str, *, most: int = 5000) -> int:

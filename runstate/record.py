@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from runstate import claims, dead_letters, documents, window
+from runstate import claims, dead_letters, documents, plans, window
 from runstate.claims import Claim
 from runstate.completion import pass_fence
 from runstate.errors import Fenced
@@ -60,6 +60,10 @@ def record(
     next_jobs = [] if next_claim else window.let_out(connection, claim.run_id, let_out, planning=planning)
     _write_attempt(connection, claim, outcome, measured)
     status, finish_job = pass_fence(connection, claim, outcome, has_finish=has_finish)
+    if outcome.further:
+        # The place in the window that this job leaves is for the first of them, if nobody else took it.
+        free = status is RunStatus.RUNNING and let_out > 0 and not next_jobs and next_claim is None
+        next_jobs = next_jobs + plans.insert_further(connection, claim.run_id, outcome.further, let_out=free)
     if status not in (RunStatus.RUNNING, RunStatus.PLANNING):
         # Their rows are locked by this transaction already, so nothing is waited for after the run's lock.
         window.take_back(connection, claim.run_id, next_jobs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -85,6 +85,8 @@ class Request:
     canvas: Mapping[str, Any] | None = None
     parent_run_id: str | None = None
     replay: Mapping[str, Any] | None = None
+    aside: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Lists that do not fit into ``args`` (`runstate.spool`)."""
 
     @property
     def admission_hash(self) -> str | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 _FROM_START = ("admit", "start_many", "start_task")
+_OTHER_STARTS = ("process_image", "apply_plan", "receive_webhook")
+"""Starts that are not called ``start_…``."""
 
 
 def __getattr__(name: str) -> Any:
@@ -16,7 +18,8 @@ def __getattr__(name: str) -> Any:
         from tasks import start
 
         return getattr(start, name)
-    if name.startswith("start_"):
+    # By name, for a submodule that is not imported yet is looked up here as well.
+    if name.startswith("start_") or name in _OTHER_STARTS:
         from tasks.starts import START_TASKS
 
         if name in START_TASKS:

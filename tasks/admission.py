@@ -18,6 +18,7 @@ from runstate.stale import stale_since
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
+from tasks.describe import about_start
 from tasks.kinds import JobKind
 from tasks.publish import publish_jobs
 from tasks.registry import kinds_by_queue
@@ -68,8 +69,7 @@ def admit_run(kind: JobKind, run_id: str) -> Admitted:
             run = in_transaction(engine, decide, wait_for_database_s=30, committed=committed)
     failpoints.hit("admission.after_commit")
     if run.status is RunStatus.PLANNING:
-        about = kind.describe_start(run.args) if kind.describe_start else ""
-        publish_jobs(kind, run_id, [0], about=about)
+        publish_jobs(kind, run_id, [0], about=about_start(kind, run_id, run.args))
     return Admitted(run, fresh=True)
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from runstate.outcomes import Ending, Outcome
-from tasks.errors import FailRun, Permanent, ResourceTrouble, Retry, Snooze, WorkStopped
+from tasks.errors import FailRun, PauseRun, Permanent, Retry, Snooze, WorkStopped
 from tasks.kinds import Backoff, JobKind
 
 Jitter = Callable[[float, float], float]
@@ -36,7 +36,8 @@ def decide(
     `Permanent`            dead letter now
     `FailRun`              dead letter now, and the run fails
     `Snooze`               later, no attempt used
-    `ResourceTrouble`      the run is paused by ``system``, no attempt used; so are ENOSPC, EDQUOT, EROFS
+    `PauseRun`             the run is paused by ``system``, no attempt used; so it is for `ResourceTrouble`,
+                           ENOSPC, EDQUOT, EROFS
     `Retry`                backoff, never before ``not_before_s``; dead after ``max_attempts``
     `WorkStopped`          paused: back to pending; cancelled: cancelled; lost claim or fence: None
     anything else          backoff; dead after ``max_attempts``, with its traceback
@@ -48,7 +49,7 @@ def decide(
     message = str(error) or error_class
     if isinstance(error, Snooze):
         return Outcome(Ending.SNOOZE, delay_s=max(MIN_SNOOZE_S, _snooze_s(error, now())))
-    if isinstance(error, ResourceTrouble) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
+    if isinstance(error, PauseRun) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
         return Outcome(Ending.SNOOZE, error_class=error_class, error=message, pause_run=f"paused by system: {message}")
     trace = "".join(tracebacks.format_exception(error))
     if isinstance(error, FailRun):

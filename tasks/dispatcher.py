@@ -27,6 +27,7 @@ from runstate.reap import LostClaim
 from runstate.record import record
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
+from tasks.describe import about_start
 from tasks.heartbeat import Heartbeat
 from tasks.kinds import JobKind
 from tasks.publish import publish_jobs, publish_start, queue_length
@@ -103,7 +104,7 @@ class Dispatcher:
         for number, request in enumerate(due):
             failpoints.hit("dispatch.before_publish")
             kind = kinds().get(request.kind)
-            about = kind.describe_start(request.args) if kind and kind.describe_start else repr(request.args)[:200]
+            about = about_start(kind, request.run_id, request.args) or repr(request.args)[:200]
             if not publish_start(request.kind, request.run_id, about=about, canvas=request.canvas):
                 untaken = [late.run_id for late in due[number:]]
                 in_transaction(self._engine, partial(sweep.request_again, run_ids=untaken))

@@ -20,6 +20,7 @@ from runstate.statuses import JobState, Role
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
 from tasks.decide import decide
+from tasks.describe import about_start
 from tasks.errors import Permanent, WorkStopped
 from tasks.kinds import JobKind
 from tasks.lease import Kept, LeaseKeeper
@@ -79,8 +80,7 @@ def _run_one(kind: JobKind, claim: Claim, until: float) -> Performed:
         return Performed(claim)
     failpoints.hit("record.after_commit")
     if recorded.next_jobs:
-        about = kind.describe_start(claim.args) if kind.describe_start else ""
-        publish_jobs(kind, claim.run_id, recorded.next_jobs, about=about)
+        publish_jobs(kind, claim.run_id, recorded.next_jobs, about=about_start(kind, claim.run_id, claim.args))
     return Performed(claim, outcome, recorded)
 
 
@@ -131,7 +131,8 @@ def _by_role(kind: JobKind, work: ClaimedWork, kept: Kept) -> Outcome:
         if kind.finish is None:
             raise Permanent(f"kind {kind.name!r} has no finish any more, and this run waits for one")
         function = kind.finish
-    return Outcome(Ending.DONE, result=_checked(function(work), kind), effects=work.effects())
+    result = _checked(function(work), kind)
+    return Outcome(Ending.DONE, result=result, effects=work.effects(), further=work.further)
 
 
 def _checked(result: Mapping[str, Any] | None, kind: JobKind) -> dict[str, Any]:

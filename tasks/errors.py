@@ -1,7 +1,8 @@
 """The answers a job can raise, and the errors a caller of the machinery can take a decision on.
 
-A job's ``perform`` returns a result dict, or raises one of `Permanent`, `Snooze`, `Retry`, `ResourceTrouble`, `FailRun`,
-or anything else (an unknown exception is retried until the attempts are used up).  `tasks.decide` maps each to one outcome.
+A job's ``perform`` returns a result dict, or raises one of `Permanent`, `Snooze`, `Retry`, `PauseRun`, `ResourceTrouble`,
+`FailRun`, or anything else (an unknown exception is retried until the attempts are used up).  `tasks.decide` maps each
+to one outcome.
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ class Snooze(JobAnswer):
         self.until = until
 
 
-class ResourceTrouble(JobAnswer):
+class PauseRun(JobAnswer):
+    """The run must not go on until somebody has looked (a provider's policy block): paused by ``system``, no attempt used."""
+
+
+class ResourceTrouble(PauseRun):
     """The machine cannot go on (disk full, out of memory in Redis): the run is paused by ``system``, no attempt used."""
 
 

@@ -56,6 +56,13 @@ class Work(Protocol):
         Like effects, ``fn`` may run several times.  Raises `WorkStopped` where they do not hold.
         """
 
+    def add_job(self, payload: Json, *, due_in_s: float = 0.0) -> None:
+        """Ask for a further job of this run (the next page, what was deferred), due ``due_in_s`` seconds after the record.
+
+        It is written in this job's record, if the job ends done, and numbered after all others.  Only work jobs may ask.
+        Raises `Permanent` for a payload that is no JSON or has more than 64 KiB of it.
+        """
+
     def job_results(self) -> Iterator[dict[str, Any]]:
         """The results of this run's done work jobs, streamed in order of job number (for ``finish``)."""
 
@@ -99,6 +106,9 @@ class JobKind:
     ``admission_key``   ``(args) -> str | None``; None: no exclusivity
     ``finish``          ``(work) -> result dict``: once, after the last job, as a job of its own; its dict is the run's result
     ``describe_start``  ``(args) -> str``: how operators see a start; ``describe_job``: ``(args, payload) -> str``
+    ``start_name``      the name of the start task where it is not ``start_<name>``
+    ``spooled``         list arguments that may be longer than 64 KiB of JSON: they are stored aside then, and ``plan`` sees a
+                        sequence in their place that streams (`tasks.spool.SpooledList`)
     ``window``          how many jobs of one run may be out as messages at once
     ``lease_s``         how long a claim lasts without being renewed
     ``timeout_s``       how long one try of a job may take
@@ -115,6 +125,8 @@ class JobKind:
     finish: Callable[[Work], Mapping[str, Json] | None] | None = None
     describe_start: Callable[[Args], str] | None = None
     describe_job: Callable[[Args, Json], str] | None = None
+    start_name: str = ""
+    spooled: tuple[str, ...] = ()
     backoff: Backoff = field(default_factory=Backoff)
     window: int = 32
     lease_s: int = 15
@@ -123,7 +135,8 @@ class JobKind:
     stale_after_s: int = 300
 
     def __post_init__(self) -> None:
-        for label, value in (("name", self.name), ("queue", self.queue)):
+        object.__setattr__(self, "start_name", self.start_name or f"start_{self.name}")
+        for label, value in (("name", self.name), ("queue", self.queue), ("start_name", self.start_name)):
             if not _NAME.match(value):
                 raise ValueError(
                     f"JobKind({label}={value!r}): lower-case letters, digits and _, starting with a letter, at most 40"

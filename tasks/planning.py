@@ -8,17 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runstate import documents, jobs, leases, plans, replays, runs
+from runstate import jobs, leases, plans, replays, runs
 from runstate.errors import Fenced
 from runstate.outcomes import Ending, Outcome
 from runstate.plans import MAX_STATEMENT_BYTES
 from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
-from tasks.errors import Permanent
-from tasks.kinds import MAX_ARGS_BYTES, JobKind
+from tasks.kinds import JobKind
 from tasks.lease import Kept
-from tasks.work import ClaimedWork
+from tasks.work import ClaimedWork, payload_text
 
 BATCH_JOBS = 500
 
@@ -104,16 +103,7 @@ def _in_planning(kept: Kept, write: Callable[[Connection], Any], *, total: int, 
 def _texts(plan: Iterable[Any], kind: JobKind, returned: dict[str, Any]) -> Iterator[str]:
     """The plan's payloads as JSON texts; what a generator returns goes into ``returned``."""
     for number, payload in enumerate(_with_return(plan, returned), start=1):
-        try:
-            text = documents.dump(payload)
-        except (TypeError, ValueError) as error:
-            raise Permanent(f"plan of kind {kind.name!r}: payload {number} is not JSON: {error}") from error
-        if len(text.encode()) > MAX_ARGS_BYTES:
-            raise Permanent(
-                f"plan of kind {kind.name!r}: payload {number} has {len(text.encode())} bytes of JSON, at most "
-                f"{MAX_ARGS_BYTES} fit; let the payload say where the data lies"
-            )
-        yield text
+        yield payload_text(payload, f"plan of kind {kind.name!r}, job {number}")
 
 
 def _with_return(plan: Iterable[Any], returned: dict[str, Any]) -> Generator[Any, None, None]:

@@ -13,11 +13,11 @@ from kombu.exceptions import OperationalError
 from tasks import failpoints
 from tasks.celery import app
 from tasks.kinds import JobKind
+from tasks.registry import start_name_of
 from tasks.settings import settings
 
 log = logging.getLogger("holdfast.publish")
 
-START_PREFIX = "start_"
 HEAD_OF_QUEUE = 9
 """A message's priority, as AMQP counts; `tasks.transport` has Redis do the same."""
 
@@ -65,7 +65,7 @@ def publish_start(kind_name: str, run_id: str, *, about: str, canvas: Mapping[st
     failpoints.hit("start.before_publish")
     try:
         app.send_task(
-            f"{START_PREFIX}{kind_name}",
+            start_name_of(kind_name),
             args=(),
             kwargs={},
             task_id=run_id,

@@ -52,6 +52,12 @@ def kind_named(name: str) -> JobKind:
         raise UnknownKind(name) from None
 
 
+def start_name_of(name: str) -> str:
+    """The name of a kind's start task; of a kind that this process does not know, what it is by default."""
+    kind = kinds().get(name)
+    return kind.start_name if kind is not None else f"start_{name}"
+
+
 def kinds_by_queue() -> dict[str, list[JobKind]]:
     """The kinds of each queue."""
     by_queue: dict[str, list[JobKind]] = {}

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from runstate import documents, runs
+from runstate import spool as stored_lists
 from runstate.errors import CommitUnknown, DatabaseUnavailable
 from runstate.runs import Request, Run
 from runstate.transaction import in_transaction
-from tasks import clients
+from tasks import clients, spool
 from tasks.errors import BadArguments, DatabaseDown, IdempotencyConflict, StartUnknown
 from tasks.kinds import MAX_ARGS_BYTES, JobKind
 
@@ -41,31 +42,35 @@ def make_request(
     try:
         normal = kind.arguments(*args, **given)
     except TypeError as error:
-        raise BadArguments(f"start_{kind.name}: {error}") from error
+        raise BadArguments(f"{kind.start_name}: {error}") from error
     try:
-        size = len(documents.dump(normal).encode())
+        fitting, aside = spool.set_aside(kind, normal)
+        size = len(documents.dump(fitting).encode())
     except (TypeError, ValueError) as error:
-        raise BadArguments(f"start_{kind.name}: arguments must be JSON: {error}") from error
+        raise BadArguments(f"{kind.start_name}: arguments must be JSON: {error}") from error
     if size > MAX_ARGS_BYTES:
         raise BadArguments(
-            f"start_{kind.name}: the arguments have {size} bytes of JSON, at most {MAX_ARGS_BYTES} fit; put long lists into a file"
+            f"{kind.start_name}: the arguments have {size} bytes of JSON, at most {MAX_ARGS_BYTES} fit"
+            + (f" (besides {', '.join(kind.spooled)})" if kind.spooled else "")
+            + "; put long lists into a file"
         )
     key = kind.key_of(normal)
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_KEY_CHARS):
         raise BadArguments(
-            f"start_{kind.name}: the admission key must be a text of 1 to {MAX_KEY_CHARS} characters, not {key!r}"
+            f"{kind.start_name}: the admission key must be a text of 1 to {MAX_KEY_CHARS} characters, not {key!r}"
         )
     if idempotency_key is not None and not (
         isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY_CHARS
     ):
         raise BadArguments(
-            f"start_{kind.name}: idempotency_key must be a text of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
+            f"{kind.start_name}: idempotency_key must be a text of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
         )
     return Request(
         run_id=checked_run_id(run_id) if run_id else str(uuid.uuid4()),
         kind=kind.name,
         admission_key=key,
-        args=normal,
+        args=fitting,
+        aside=aside,
         requested_by=requested_by or clients.who(),
         idempotency_key=idempotency_key,
         not_before=None if not_before is None else not_before.astimezone(UTC).replace(tzinfo=None),
@@ -113,6 +118,8 @@ def write_request(request: Request) -> Run:
 def insert_or_find(connection: Connection, request: Request, *, message_follows: bool) -> Run:
     """Insert the request, or find the run that already stands for it.  Raises `IdempotencyConflict`."""
     if runs.insert_request(connection, request, message_follows=message_follows):
+        for name, items in request.aside.items():
+            stored_lists.store(connection, request.run_id, name, items)
         return runs.get(connection, request.run_id)
     found = runs.find(connection, request.run_id)
     if found is None and request.idempotency_key is not None:

@@ -20,10 +20,11 @@ from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.admission import admit_run
 from tasks.celery import app
+from tasks.describe import about_start
 from tasks.envelope import SLICE_S, Performed, run_jobs
 from tasks.errors import BadArguments, RunRefused
 from tasks.kinds import JobKind
-from tasks.publish import START_PREFIX, publish_start
+from tasks.publish import publish_start
 from tasks.requests import checked_run_id, insert_or_find, make_request, write_request
 from tasks.result import StartResult
 
@@ -69,7 +70,7 @@ class StartTask(Task):  # type: ignore[misc]
         request = make_request(self.kind, args or (), kwargs or {}, run_id=task_id, not_before=eta, canvas=canvas)
         run = write_request(request)
         if run.status is RunStatus.REQUESTED and not (run.not_before and run.not_before > run.seen_at):
-            publish_start(self.kind.name, run.run_id, about=about_start(self.kind, run), canvas=canvas)
+            publish_start(self.kind.name, run.run_id, about=_about(self.kind, run), canvas=canvas)
         return StartResult(run.run_id, app=app)
 
     def enqueue(self, connection: Connection, *args: Any, **kwargs: Any) -> StartResult:
@@ -116,7 +117,7 @@ def start_task(kind: JobKind) -> StartTask:
 
     For example ``start_webhooks = start_task(deliver_webhooks)``, then ``start_webhooks.delay(endpoint_id="e1")``.
     """
-    name = f"{START_PREFIX}{kind.name}"
+    name = kind.start_name
     if name not in app.tasks:
         app.register_task(type(f"Start_{kind.name}", (StartTask,), {"name": name, "kind": kind, "abstract": False})())
         _register_job(kind)
@@ -171,7 +172,7 @@ def start_many(start: StartTask, calls: Iterable[Mapping[str, Any]]) -> list[Sta
     recorded = in_transaction(clients.engine(), steps, committed=committed)
     for run in recorded:
         if run.status is RunStatus.REQUESTED and not publish_start(
-            start.kind.name, run.run_id, about=about_start(start.kind, run)
+            start.kind.name, run.run_id, about=_about(start.kind, run)
         ):
             break
     return [StartResult(run.run_id, app=app) for run in recorded]
@@ -194,6 +195,5 @@ def admit(kind: JobKind | str, **kwargs: Any) -> StartResult:
     return StartResult(run.run_id, app=app)
 
 
-def about_start(kind: JobKind, run: Run) -> str:
-    """A start's arguments as operators read them."""
-    return kind.describe_start(run.args) if kind.describe_start else repr(dict(run.args))[:200]
+def _about(kind: JobKind, run: Run) -> str:
+    return about_start(kind, run.run_id, run.args) or repr(dict(run.args))[:200]

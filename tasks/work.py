@@ -7,13 +7,30 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from runstate import jobs, leases
+from runstate import documents, jobs, leases
 from runstate.errors import Fenced
+from runstate.outcomes import FurtherJob
+from runstate.statuses import Role
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
-from tasks.errors import WorkStopped
-from tasks.kinds import Effects
+from tasks.errors import Permanent, WorkStopped
+from tasks.kinds import MAX_ARGS_BYTES, Effects
 from tasks.lease import Kept
+from tasks.spool import with_lists
+
+
+def payload_text(payload: Any, what: str) -> str:
+    """A job's payload as it stands in its row; raises `Permanent`, naming ``what``, if it is no JSON or too long."""
+    try:
+        text = documents.dump(payload)
+    except (TypeError, ValueError) as error:
+        raise Permanent(f"{what}: its payload is not JSON: {error}") from error
+    size = len(text.encode())
+    if size > MAX_ARGS_BYTES:
+        raise Permanent(
+            f"{what}: its payload has {size} bytes of JSON, at most {MAX_ARGS_BYTES} fit; let it say where the data lies"
+        )
+    return text
 
 
 class ClaimedWork:
@@ -28,7 +45,8 @@ class ClaimedWork:
         self.run_id = claim.run_id
         self.job_no = claim.job_no
         self.fence = claim.fence
-        self.args = claim.args
+        self.args = with_lists(claim.args, claim.run_id)
+        self._further: list[FurtherJob] = []
         self.payload = claim.payload
         self.attempt = claim.attempts + 1
 
@@ -47,6 +65,16 @@ class ClaimedWork:
 
     def on_record(self, effects: Effects) -> None:
         self._effects.append(effects)
+
+    def add_job(self, payload: Any, *, due_in_s: float = 0.0) -> None:
+        if self.claim.role is not Role.WORK:
+            raise RuntimeError("only work jobs ask for further jobs: a plan yields its own, and finish is the last")
+        self._further.append(FurtherJob(payload_text(payload, "a further job"), due_in_s))
+
+    @property
+    def further(self) -> tuple[FurtherJob, ...]:
+        """The jobs asked for, in the order in which they were asked for."""
+        return tuple(self._further)
 
     def effects(self) -> Effects | None:
         """All effects asked for, as one, in the order in which they were asked for."""

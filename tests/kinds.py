@@ -22,6 +22,7 @@ def plan(args: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if args.get("plan_error"):
         raise Permanent(args["plan_error"])
     yield from args.get("jobs", ())
+    yield from ({"note": name} for name in args.get("names", ()))
     for _ in range(args.get("n", 0)):
         yield dict(args.get("do", {}))
     return {"planned_by": os.getpid()}  # type: ignore[return-value]
@@ -52,6 +53,8 @@ def perform(work: Work) -> dict[str, Any]:
         return {"fail_run": do["fail_run"]} if do.get("fail_run") else {"seen": 1}
 
     work.on_record(effects)
+    for further in do.get("further", ()):
+        work.add_job(further, due_in_s=further.get("due_in_s", 0.0))
     return {"attempt": work.attempt}
 
 
@@ -100,6 +103,8 @@ FINISHING = JobKind(
     perform=perform,
     finish=finish,
     admission_key=_key,
+    spooled=("names",),
+    describe_start=lambda args: f"{len(args.get('names', ()))} names",
     backoff=FAST,
     lease_s=3,
 )

@@ -10,7 +10,7 @@ from billiard.exceptions import SoftTimeLimitExceeded
 
 from runstate.outcomes import Ending
 from tasks.decide import MIN_SNOOZE_S, backoff_s, decide
-from tasks.errors import FailRun, Permanent, ResourceTrouble, Retry, Snooze, WorkStopped
+from tasks.errors import FailRun, PauseRun, Permanent, ResourceTrouble, Retry, Snooze, WorkStopped
 from tasks.kinds import Backoff, JobKind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,6 +48,7 @@ def longest(_low: float, high: float) -> float:
         (Snooze(until=NOW + timedelta(minutes=5)), 1, Ending.SNOOZE, 300.0),
         (Snooze(until=NOW - timedelta(minutes=5)), 1, Ending.SNOOZE, MIN_SNOOZE_S),
         (ResourceTrouble("disk"), 4, Ending.SNOOZE, 0.0),
+        (PauseRun("policy"), 4, Ending.SNOOZE, 0.0),
         (OSError(errno.ENOSPC, "No space left on device"), 4, Ending.SNOOZE, 0.0),
         (OSError(errno.ECONNRESET, "reset"), 1, Ending.RETRY, 2.0),
         (MemoryError(), 1, Ending.RETRY, 2.0),
