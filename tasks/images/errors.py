@@ -79,4 +79,8 @@ class PixelsBusy(ImagesError):
 
 
 class DestRefused(BadArguments):
-    """Results may not go there: the folder lies outside of the allowed roots."""
+    """Results may not go to ``path``; the message says why and what to give instead."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
