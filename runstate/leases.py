@@ -53,19 +53,24 @@ def is_mine(connection: Connection, claim: Claim) -> bool:
     )
 
 
-def hold_run(connection: Connection, claim: Claim) -> None:
-    """Close a checkpoint: share lock on the run's row, with status and fence.  Raises `Fenced`."""
-    allowed = "'planning'" if claim.role is Role.PLAN else "'running'"
-    if (
-        connection.execute(
-            text(
-                f"SELECT 1 FROM runs WHERE run_id = :run_id AND fence = :fence AND status IN ({allowed}) LOCK IN SHARE MODE"
-            ),
-            {"run_id": claim.run_id, "fence": claim.fence},
-        ).one_or_none()
-        is None
-    ):
-        raise Fenced("run", f"run {claim.run_id} does not run under fence {claim.fence} any more")
+_HOLD = text(
+    "SELECT 1 FROM jobs j JOIN runs r ON r.run_id = j.run_id WHERE j.run_id = :run_id AND j.job_no = :job_no"
+    " AND j.claim_token = :token AND j.state = 'running' AND r.fence = :fence AND r.status = :status LOCK IN SHARE MODE"
+)
+
+
+def hold(connection: Connection, claim: Claim) -> None:
+    """Close a checkpoint: share locks on the job's row, with its token, and on the run's, with status and fence.
+
+    One statement for both, for a campaign makes one checkpoint a message.  Raises `Fenced`.
+    """
+    key = {"run_id": claim.run_id, "job_no": claim.job_no, "token": claim.token, "fence": claim.fence}
+    status = RunStatus.PLANNING if claim.role is Role.PLAN else RunStatus.RUNNING
+    if connection.execute(_HOLD, key | {"status": status.value}).one_or_none() is not None:
+        return
+    if not is_mine(connection, claim):
+        raise Fenced("claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's")
+    raise Fenced("run", f"run {claim.run_id} does not run under fence {claim.fence} any more")
 
 
 def state_of(connection: Connection, claim: Claim) -> tuple[JobState, bool]:

@@ -96,9 +96,7 @@ class ClaimedWork:
 
         def steps(connection: Connection) -> Any:
             result = fn(connection)
-            if not leases.is_mine(connection, claim):
-                raise Fenced("claim", f"job {claim.job_no} of run {claim.run_id} is no longer this worker's")
-            leases.hold_run(connection, claim)
+            leases.hold(connection, claim)
             failpoints.hit("checkpoint.before_commit", connection)
             return result
 
