@@ -33,12 +33,17 @@ class Pin:
 class Source:
     """A regular file under one of the allowed roots, open for reading; a context manager."""
 
-    def __init__(self, path: str, roots: Sequence[str | os.PathLike[str]]) -> None:
-        """Open ``path``; raises `BadSource` for whatever is not a readable regular file under a root."""
+    def __init__(
+        self, path: str, roots: Sequence[str | os.PathLike[str]], *, roots_setting: str = "IMPORT_ROOTS"
+    ) -> None:
+        """Open ``path``; raises `BadSource` for whatever is not a readable regular file under a root.
+
+        ``roots_setting``: the variable that errors name as the one that sets the roots.
+        """
         allowed = [os.path.realpath(root) for root in roots]
         # Looked at before it is opened, since opening alone can do something (a device); and again afterwards by the
         # descriptor, since a symlink may have been changed in between.
-        _check_under(path, os.path.realpath(path), allowed)
+        _check_under(path, os.path.realpath(path), allowed, roots_setting)
         try:
             # O_NONBLOCK: a FIFO without a writer would hold the worker in open() for ever.
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,7 +61,7 @@ class Source:
             raise
         self.path = path
         try:
-            _check_opened(self._fd, path, allowed)
+            _check_opened(self._fd, path, allowed, roots_setting)
         except BaseException:
             self.close()
             raise
@@ -101,18 +106,18 @@ class Source:
 _NOT_A_FILE = {6, 20, 40}  # ENXIO (a socket), ENOTDIR, ELOOP
 
 
-def _check_opened(fd: int, path: str, roots: Sequence[str]) -> None:
+def _check_opened(fd: int, path: str, roots: Sequence[str], setting: str) -> None:
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         raise BadSource(path, f"is {_kind(mode)}, not a regular file; write its content to a file first")
-    _check_under(path, _opened_path(fd, path), roots)
+    _check_under(path, _opened_path(fd, path), roots, setting)
 
 
-def _check_under(path: str, real: str, roots: Sequence[str]) -> None:
+def _check_under(path: str, real: str, roots: Sequence[str], setting: str) -> None:
     if not any(Path(real).is_relative_to(root) for root in roots):
         where = "" if real == path else f" (it is {real})"
         raise BadSource(
-            path, f"lies outside the allowed roots{where}; put it under {' or '.join(roots)}, or set IMPORT_ROOTS"
+            path, f"lies outside the allowed roots{where}; put it under {' or '.join(roots)}, or set {setting}"
         )
 
 
