@@ -21,12 +21,15 @@ ENDPOINTS = Endpoints.generate()
 TEST_VAR = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
 os.environ.setdefault("HOLDFAST_MARIADB_DIR", str(var_dir() / "mariadb-packages"))
 os.environ.setdefault("HOLDFAST_PACKAGES_DIR", str(var_dir() / "packages"))
-for _name in [name for name in os.environ if name.startswith(("HOLDFAST_", "IMPORT_", "FLOWER_", "CELERY_"))]:
+for _name in [name for name in os.environ if name.startswith(("HOLDFAST_", "IMPORT_", "IMAGE_", "FLOWER_", "CELERY_"))]:
     if not _name.startswith(("HOLDFAST_MARIADB", "HOLDFAST_PACKAGES")):
         del os.environ[_name]
 os.environ.update(ENDPOINTS.environment() | {"HOLDFAST_VAR": str(TEST_VAR)})
 
 _DIRECTORIES = ("unit", "integration", "e2e")
+
+# Their fixtures: the APIs that the sync is tested against.
+pytest_plugins = ("tests.kinto_server", "tests.worse_api")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

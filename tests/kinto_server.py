@@ -1,0 +1,291 @@
+"""A real API for the sync's tests: Kinto (memory backend), with nginx in front that limits and fails as a test asks.
+
+``python -m tests.kinto_server`` serves both until it is interrupted.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.debian import nginx_program
+from stack.endpoints import free_port
+from stack.layout import PROJECT
+from tests.waiting import wait_until
+
+USER, PASSWORD = "sync", "sync-password"
+BUCKET = "shop"
+LIMITS_S = (1, 2, 5, 60)
+"""What ``Retry-After`` can say under `KintoServer.limit`."""
+
+_SERVE = """
+import json, sys
+from kinto import main
+from waitress import serve
+settings, port = json.loads(sys.argv[1]), int(sys.argv[2])
+serve(main({}, **settings), host="127.0.0.1", port=port, threads=8, connection_limit=500)
+"""
+_SETTINGS = {
+    "kinto.storage_backend": "kinto.core.storage.memory",
+    "kinto.permission_backend": "kinto.core.permission.memory",
+    "kinto.cache_backend": "kinto.core.cache.memory",
+    "kinto.userid_hmac_secret": "only for tests",
+    "kinto.bucket_create_principals": "system.Authenticated",
+    "kinto.includes": "kinto.plugins.flush",
+    "multiauth.policies": "basicauth",
+    "kinto.batch_max_requests": "100",
+}
+_NGINX = """
+daemon off;
+{user}
+pid {directory}/nginx.pid;
+error_log stderr crit;
+worker_processes 1;
+events {{ worker_connections 512; }}
+http {{
+    log_format seen escape=json '{{"ended": $msec, "took": $request_time, "status": $status,'
+        ' "method": "$request_method", "path": "$request_uri"}}';
+    access_log {directory}/access.log seen;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    client_max_body_size 16m;
+    keepalive_requests 100000;
+    # The request's own random id decides, so that a repeated request may fare better.
+    split_clients "$request_id" $unlucky {{ 10% 1; * 0; }}
+    limit_req_zone $server_name zone=limited:1m rate=20r/s;
+    map $after $retry_after {{ "" 1; default $after; }}
+    upstream kinto {{ server 127.0.0.1:{kinto}; keepalive 32; }}
+    {servers}
+}}
+"""
+_SERVER = """
+    server {{
+        listen 127.0.0.1:{port};
+        server_name {name};
+        set $fault "";
+        if (-f {directory}/flaky) {{ set $fault "flaky$unlucky"; }}
+        set $after "";
+        {flags}
+        location / {{
+            if ($fault = "flaky1") {{ return 503; }}
+            if ($after) {{ return 429; }}
+            {limit_req}
+            proxy_pass http://kinto;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+        }}
+        error_page 429 @limited;
+        location @limited {{ add_header Retry-After $retry_after always; return 429; }}
+    }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as nginx logged it; ``at`` in seconds since 1970, when it came in."""
+
+    at: float
+    status: int
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
+class KintoServer:
+    """``url``: Kinto behind nginx.  ``limited_url``: the same behind 20 requests a second.  ``direct_url``: without nginx."""
+
+    url: str
+    limited_url: str
+    direct_url: str
+    directory: Path
+    _settings: str
+    _kinto: subprocess.Popen[bytes] | None = None
+
+    def call(self, method: str, path: str, content: Any = None, **headers: str) -> Any:
+        """Ask Kinto directly, past nginx: what somebody else does.  Raises `urllib.error.HTTPError`."""
+        request = urllib.request.Request(
+            f"{self.direct_url}{path}",
+            method=method,
+            data=None if content is None else json.dumps(content).encode(),
+            headers={
+                "Authorization": "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(),
+                "Content-Type": "application/json",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def fresh(self, collection: str) -> str:
+        """Empty Kinto, take every fault away, and make this collection; its path (``/buckets/shop/collections/…``)."""
+        self.calm()
+        self.call("POST", "/__flush__")
+        self.call("PUT", f"/buckets/{BUCKET}", {})
+        path = f"/buckets/{BUCKET}/collections/{collection}"
+        self.call("PUT", path, {})
+        return path
+
+    def put(self, collection: str, record_id: str, **fields: Any) -> dict[str, Any]:
+        """Write a record whole, as somebody else would."""
+        path = f"/buckets/{BUCKET}/collections/{collection}/records/{record_id}"
+        data: dict[str, Any] = self.call("PUT", path, {"data": fields})["data"]
+        return data
+
+    def patch(self, collection: str, record_id: str, **fields: Any) -> dict[str, Any]:
+        """Change some fields of a record, as somebody else would."""
+        path = f"/buckets/{BUCKET}/collections/{collection}/records/{record_id}"
+        data: dict[str, Any] = self.call("PATCH", path, {"data": fields})["data"]
+        return data
+
+    def delete(self, collection: str, record_id: str) -> None:
+        """Delete a record, as somebody else would."""
+        self.call("DELETE", f"/buckets/{BUCKET}/collections/{collection}/records/{record_id}")
+
+    def records(self, collection: str) -> dict[str, dict[str, Any]]:
+        """Every live record, by its id."""
+        found = self.call("GET", f"/buckets/{BUCKET}/collections/{collection}/records?_limit=10000")["data"]
+        return {record["id"]: record for record in found}
+
+    def limit(self, seconds: int) -> None:
+        """Have nginx answer 429 to everything, with ``Retry-After`` one of `LIMITS_S`, until `calm`."""
+        assert seconds in LIMITS_S
+        (self.directory / f"limited-{seconds}").touch()
+
+    def flaky(self) -> None:
+        """Have nginx answer 503 to a tenth of the requests, until `calm`."""
+        (self.directory / "flaky").touch()
+
+    def calm(self) -> None:
+        """No faults any more."""
+        for name in ("flaky", *(f"limited-{seconds}" for seconds in LIMITS_S)):
+            (self.directory / name).unlink(missing_ok=True)
+
+    def requests(self) -> list[Seen]:
+        """What came in through nginx since `forget_requests`, in the order of the answers."""
+        lines = (self.directory / "access.log").read_text().splitlines()
+        found = [json.loads(line) for line in lines]
+        return [Seen(one["ended"] - one["took"], one["status"], one["method"], one["path"]) for one in found]
+
+    def forget_requests(self) -> None:
+        """Begin the log anew."""
+        with open(self.directory / "access.log", "r+b") as log:
+            log.truncate()
+
+    def start(self) -> None:
+        """Start Kinto (its records are gone), if it does not run."""
+        if self._kinto is None:
+            port = self.direct_url.rsplit(":", 1)[1].split("/")[0]
+            with open(self.directory / "kinto.log", "ab") as log:
+                self._kinto = subprocess.Popen(
+                    [sys.executable, "-c", _SERVE, self._settings, port], cwd=PROJECT, stdout=log, stderr=log
+                )
+            wait_until(lambda: _answers(self.direct_url), 20)
+
+    def stop(self) -> None:
+        """Stop Kinto; nginx answers 502 until `start`."""
+        if self._kinto is not None:
+            self._kinto.terminate()
+            try:
+                self._kinto.wait(10)
+            except subprocess.TimeoutExpired:
+                self._kinto.kill()
+                self._kinto.wait()
+            self._kinto = None
+
+
+@contextmanager
+def kinto_server() -> Iterator[KintoServer]:
+    """Kinto and nginx, running while the block does."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-kinto-")))
+        front, limited, kinto = _free_ports(3)
+        (directory / "nginx.conf").write_text(_configuration(directory, front, limited, kinto))
+        urls = [f"http://127.0.0.1:{port}/v1" for port in (front, limited, kinto)]
+        server = KintoServer(urls[0], urls[1], urls[2], directory, json.dumps(_SETTINGS))
+        stack.callback(server.stop)
+        server.start()
+        program = nginx_program()
+        nginx = subprocess.Popen(
+            [program.path, "-p", directory, "-c", directory / "nginx.conf", "-e", "stderr"], env=program.environment()
+        )
+        stack.callback(_end, nginx)
+        wait_until(lambda: _answers(server.url), 20)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kinto_process() -> Iterator[KintoServer]:
+    """Kinto behind nginx, once a session."""
+    with kinto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def kinto(kinto_process: KintoServer) -> KintoServer:
+    """Kinto behind nginx: empty but for the collection ``items``, without faults, with an empty log."""
+    kinto_process.start()
+    kinto_process.fresh("items")
+    kinto_process.forget_requests()
+    return kinto_process
+
+
+def _configuration(directory: Path, front: int, limited: int, kinto: int) -> str:
+    flags = "\n        ".join(
+        f"if (-f {directory}/limited-{seconds}) {{ set $after {seconds}; }}" for seconds in LIMITS_S
+    )
+    common = {"directory": directory, "flags": flags}
+    limit_req = "limit_req zone=limited burst=5 nodelay; limit_req_status 429;"
+    servers = _SERVER.format(port=front, name="front", limit_req="", **common)
+    servers += _SERVER.format(port=limited, name="limited", limit_req=limit_req, **common)
+    # Started by root, the workers would be another user's, who may not see the directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    return _NGINX.format(directory=directory, kinto=kinto, servers=servers, user=user)
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port(taken=ports))
+    return sorted(ports)
+
+
+def _answers(url: str) -> bool:
+    with suppress(OSError):
+        urllib.request.urlopen(f"{url}/", timeout=2).close()
+        return True
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    with kinto_server() as served:
+        served.fresh("items")
+        print(f"{served.url}/buckets/{BUCKET}/collections/items, user {USER}, password {PASSWORD}", flush=True)
+        threading.Event().wait()
