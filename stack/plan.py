@@ -95,7 +95,7 @@ def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
         "IMPORT_ROOTS": environ.get("IMPORT_ROOTS")
         or os.pathsep.join((str(var / "imports"), str(PROJECT / "examples"))),
     }
-    for name in ("IMPORT_TABLES", "HOLDFAST_KINDS"):
+    for name in ("IMPORT_TABLES", "IMAGE_ROOTS", "IMAGE_DEST_ROOTS", "HOLDFAST_KINDS"):
         if environ.get(name):
             settings[name] = environ[name]
     return Plan(

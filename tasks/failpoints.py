@@ -34,6 +34,9 @@ POINTS: Final = (
     "reap.before_commit",
     "replay.before_commit",
     "recover.before_commit",
+    "images.written",
+    "images.renamed",
+    "images.before_record",
 )
 
 _directory = os.environ.get("HOLDFAST_FAILPOINTS")

@@ -26,6 +26,8 @@ class Settings:
     broker_url: str
     import_roots: tuple[Path, ...]
     import_tables: tuple[str, ...]
+    image_roots: tuple[Path, ...]
+    image_dest_roots: tuple[Path, ...]
     var: Path
     lock_ttl_s: float = 5.0
     dispatch_interval_s: float = 0.5
@@ -57,10 +59,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         database_url=required("DATABASE_URL"),
         redis_url=redis_url,
         broker_url=values.get("CELERY_BROKER_URL") or redis_url,
-        import_roots=tuple(
-            Path(p) for p in (values.get("IMPORT_ROOTS") or str(var / "imports")).split(os.pathsep) if p
-        ),
+        import_roots=_folders(values.get("IMPORT_ROOTS") or str(var / "imports")),
         import_tables=_words(values.get("IMPORT_TABLES")),
+        image_roots=_folders(values.get("IMAGE_ROOTS") or str(var / "images")),
+        image_dest_roots=_folders(values.get("IMAGE_DEST_ROOTS") or str(var / "variants")),
         var=var,
         lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
         dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
@@ -88,3 +90,7 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(folder) for folder in text.split(os.pathsep) if folder)

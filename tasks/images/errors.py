@@ -13,6 +13,8 @@ Verdict = Literal["permanent", "retry", "resources"]
 CODES: Final = MappingProxyType[str, tuple[Verdict, str]](
     {
         # The file, before anything is read from it.
+        "outside_roots": ("permanent", "it lies outside of the folders that images may be read from"),
+        "bad_name": ("permanent", "its name is not UTF-8"),
         "missing": ("permanent", "there is no such file"),
         "permission": ("permanent", "the file may not be read"),
         "not_a_file": ("permanent", "it is a directory, a device or a pipe"),
