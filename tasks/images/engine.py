@@ -12,27 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.images.limits import Limits
+from tasks.images.probe import Probed as Probed
+from tasks.images.probe import opened, probe_open
 from tasks.images.variants import Variant
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What the bytes and the header of an original say, without decoding it."""
-
-    format: str
-    """jpeg, png, gif, webp, avif, tiff (svg, where allowed): by content, not by name."""
-    width: int
-    """Pixels as stored; with an ``orientation`` from 5 to 8 the upright image is as wide as this is high."""
-    height: int
-    frames: int
-    orientation: int
-    """1 to 8 as in EXIF; 1 where the file says nothing."""
-    bytes: int
-    sha256: str
-    notes: tuple[str, ...] = ()
-    """`wrong_extension`: the name promises another format."""
-    signature: tuple[int, ...] = ()
-    """Device, inode, size and time (ns) of the file: `Engine.render` raises `changed` if they are others by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +67,8 @@ class Engine:
         Raises `ImageError`: missing, permission, not_a_file, empty, too_large_file, not_an_image, unsupported_format,
         too_large_dimensions, too_many_pixels, too_many_frames, suspicious_ratio, truncated, corrupt.
         """
-        raise NotImplementedError
+        with opened(source) as file:
+            return probe_open(file, source.name, self.limits)
 
     def render(
         self,
