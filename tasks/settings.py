@@ -35,6 +35,11 @@ class Settings:
     extra_kinds: tuple[str, ...] = ()
     schedules: Path | None = None
     job_memory_mb: int = 2048
+    email_template_roots: tuple[Path, ...] = ()
+    email_attachment_roots: tuple[Path, ...] = ()
+    email_queries: tuple[str, ...] = ()
+    email_unsubscribe_keys: str = ""
+    email_unsubscribe_url: str = ""
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -61,6 +66,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         broker_url=values.get("CELERY_BROKER_URL") or redis_url,
         import_roots=_folders(values.get("IMPORT_ROOTS") or str(var / "imports")),
         import_tables=_words(values.get("IMPORT_TABLES")),
+        email_template_roots=_folders(values.get("EMAIL_TEMPLATE_ROOTS") or str(var / "templates")),
+        email_attachment_roots=_folders(values.get("EMAIL_ATTACHMENT_ROOTS") or str(var / "attachments")),
+        email_queries=_words(values.get("EMAIL_QUERIES")),
+        email_unsubscribe_keys=values.get("EMAIL_UNSUBSCRIBE_KEYS") or "",
+        email_unsubscribe_url=values.get("EMAIL_UNSUBSCRIBE_URL") or "",
         image_roots=_folders(values.get("IMAGE_ROOTS") or str(var / "images")),
         image_dest_roots=_folders(values.get("IMAGE_DEST_ROOTS") or str(var / "variants")),
         var=var,
