@@ -72,7 +72,8 @@ def _path(name: str, path: Any) -> str:
 
 
 def _dest(dest: Any) -> str:
-    path = _path("dest", dest)
+    # One folder, one key: two names for it must not let two batches in.
+    path = os.path.realpath(_path("dest", dest))
     if len(path) > MAX_DEST_CHARS:
         raise BadArguments(f"dest={path!r}: at most {MAX_DEST_CHARS} characters")
     return path

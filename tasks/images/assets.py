@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, bindparam, text
 
-from tasks.images.sets import VariantSet, hash_of, merged, text_of
+from tasks.images.sets import VariantSet, hash_of, merged, specs_of, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +205,98 @@ def write_source(connection: Connection, dest_hash: str, source: Source, wanted:
     if hash_of(both) != row.set_hash:
         write_set(connection, both)
         connection.execute(_TO_SET, {**key, "set_hash": hash_of(both)})
+
+
+_PAGE = text(
+    "SELECT source_hash, source, size, mtime_ns, read_ns, content_hash, set_hash FROM image_sources"
+    " WHERE dest_hash = :dest_hash AND source_hash > :after ORDER BY source_hash LIMIT :most"
+)
+
+
+def page_of_sources(connection: Connection, dest_hash: str, *, after: str, most: int) -> list[Source]:
+    """The next sources of a destination in the order of their hashes; ``after`` is the last one's hash, or empty."""
+    rows = connection.execute(_PAGE, {"dest_hash": dest_hash, "after": after, "most": most}).mappings()
+    names = Source.__dataclass_fields__
+    return [Source(**{name: row[name] for name in names}) for row in rows]
+
+
+_CONTENTS = text(
+    "SELECT DISTINCT content_hash FROM image_variants WHERE dest_hash = :dest_hash AND content_hash > :after"
+    " ORDER BY content_hash LIMIT :most"
+)
+
+
+def page_of_contents(connection: Connection, dest_hash: str, *, after: str, most: int) -> list[str]:
+    """The next contents that a destination has files of, in order."""
+    return list(connection.scalars(_CONTENTS, {"dest_hash": dest_hash, "after": after, "most": most}))
+
+
+_WANTED = text(
+    "SELECT DISTINCT s.content_hash, t.variants FROM image_sources s JOIN image_sets t ON t.set_hash = s.set_hash"
+    " WHERE s.dest_hash = :dest_hash AND s.content_hash IN :contents"
+).bindparams(bindparam("contents", expanding=True))
+
+
+def wanted_specs(connection: Connection, dest_hash: str, contents: Collection[str]) -> dict[str, set[str]]:
+    """Content hash → the spec hashes that its sources should have."""
+    found: dict[str, set[str]] = {content: set() for content in contents}
+    if contents:
+        for row in connection.execute(_WANTED, {"dest_hash": dest_hash, "contents": list(contents)}):
+            found[row.content_hash] |= specs_of(json.loads(row.variants))
+    return found
+
+
+_LOCKED = text(
+    "SELECT content_hash, spec_hash, format, path, width, height, bytes, sha256, colour FROM image_variants"
+    " WHERE dest_hash = :dest_hash AND content_hash IN :contents AND created_at < NOW(6) - INTERVAL :age_s SECOND"
+    " ORDER BY content_hash, spec_hash FOR UPDATE"
+).bindparams(bindparam("contents", expanding=True))
+
+
+def lock_old_variants(
+    connection: Connection, dest_hash: str, contents: Collection[str], *, age_s: float
+) -> list[VariantFile]:
+    """Variants of these contents whose rows were written at least so long ago, kept from being used until the commit."""
+    if not contents:
+        return []
+    values = {"dest_hash": dest_hash, "contents": list(contents), "age_s": age_s}
+    rows = connection.execute(_LOCKED, values).mappings()
+    return [VariantFile(**{str(name): value for name, value in row.items()}) for row in rows]
+
+
+_DELETE = text(
+    "DELETE FROM image_variants WHERE dest_hash = :dest_hash AND content_hash = :content_hash AND spec_hash IN :specs"
+).bindparams(bindparam("specs", expanding=True))
+
+
+def delete_variants(connection: Connection, dest_hash: str, files: Iterable[VariantFile]) -> None:
+    """Forget these files."""
+    by_content: dict[str, list[str]] = {}
+    for file in files:
+        by_content.setdefault(file.content_hash, []).append(file.spec_hash)
+    for content, specs in sorted(by_content.items()):
+        connection.execute(_DELETE, {"dest_hash": dest_hash, "content_hash": content, "specs": sorted(specs)})
+
+
+_DELETE_SOURCES = text("DELETE FROM image_sources WHERE dest_hash = :dest_hash AND source_hash IN :hashes").bindparams(
+    bindparam("hashes", expanding=True)
+)
+
+
+def delete_sources(connection: Connection, dest_hash: str, sources: Collection[str]) -> None:
+    """Forget these sources; what only they wanted is nobody's then."""
+    if sources:
+        hashes = sorted(map(hash_of_text, sources))
+        connection.execute(_DELETE_SOURCES, {"dest_hash": dest_hash, "hashes": hashes})
+
+
+def dests(connection: Connection) -> list[dict[str, object]]:
+    """Every destination with the number of its sources, and of its files and their bytes."""
+    rows = connection.execute(
+        text(
+            "SELECT d.path, (SELECT COUNT(*) FROM image_sources s WHERE s.dest_hash = d.dest_hash) AS sources,"
+            " COUNT(v.path) AS files, COALESCE(SUM(v.bytes), 0) AS bytes FROM image_dests d"
+            " LEFT JOIN image_variants v ON v.dest_hash = d.dest_hash GROUP BY d.dest_hash, d.path ORDER BY d.path"
+        )
+    ).mappings()
+    return [{**row, "bytes": int(row["bytes"])} for row in rows]

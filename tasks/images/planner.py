@@ -60,7 +60,8 @@ def plan_sources(
 
 def is_complete(file: VariantFile, storage: Storage) -> bool:
     """Whether the file that a row points to is still there, of the size that it had."""
-    return storage.size(file.path) == file.bytes
+    found = storage.find(file.path)
+    return found is not None and found.size == file.bytes
 
 
 def _all_there(files: dict[str, VariantFile], specs: frozenset[str], storage: Storage) -> bool:

@@ -85,6 +85,12 @@ def check_in_place(source: str, real: Path, signature: Sequence[int]) -> None:
         raise ImageError("changed", "another file took its place while it was opened")
 
 
+def is_gone(source: str, roots: Sequence[Path]) -> bool:
+    """Whether a source was removed from under its root; not where the root itself is gone or empty: a disk that is not there."""
+    root = next((root for root in roots if Path(source).is_relative_to(root)), None)
+    return root is not None and not os.path.lexists(source) and root.is_dir() and any(root.iterdir())
+
+
 def _split(pattern: str) -> tuple[Path, list[str]]:
     """The folders of a pattern before its first wildcard, and the rest."""
     parts = list(Path(pattern).parts)

@@ -43,8 +43,8 @@ class Storage(Protocol):
     def put(self, files: Mapping[str, Path]) -> None:
         """Move each file to its name, all of them complete and durable when this returns.  Raises `OSError`."""
 
-    def size(self, name: str) -> int | None:
-        """Bytes of the file of this name, None if there is none."""
+    def find(self, name: str) -> Stored | None:
+        """The file of this name, None if there is none."""
 
     def delete(self, name: str) -> bool:
         """Remove a file; False if it was not there."""
@@ -87,11 +87,12 @@ class LocalFolder:
         for folder in folders:
             _flush_folder(folder)
 
-    def size(self, name: str) -> int | None:
+    def find(self, name: str) -> Stored | None:
         try:
-            return os.stat(self.path / name).st_size
-        except FileNotFoundError:
+            found = os.stat(self.path / name)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        return Stored(name, found.st_size, found.st_mtime)
 
     def delete(self, name: str) -> bool:
         try:
