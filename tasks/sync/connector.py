@@ -22,6 +22,7 @@ from tasks.sync.remote_errors import (
     Rejected,
     RemoteError,
     Unavailable,
+    Unusable,
     VersionMoved,
 )
 from tasks.sync.webhook import Webhook
@@ -42,6 +43,8 @@ __all__ = [
     "Rejected",
     "RemoteError",
     "Unavailable",
+    "Unreadable",
+    "Unusable",
     "VersionMoved",
     "Webhook",
     "Write",
@@ -72,6 +75,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A piece of a page that is no record (no id, an impossible time): ``reason`` in a sentence, ``original`` as JSON, capped."""
+
+    reason: str
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a listing.
 
@@ -82,6 +93,8 @@ class Page:
     ``full``            the listing was asked for everything, not for changes: on its last page, what was on no page is gone
     ``filter_ignored``  the API was asked for changes and sent older records too: everything must be compared, and nothing
                         may be concluded from what is missing
+    ``unreadable``      pieces of the page that are no records; the others of the page are good.  While there are any, nothing
+                        may be concluded from what is missing either: a piece without an id may be any record
     """
 
     records: Sequence[Record]
@@ -89,6 +102,7 @@ class Page:
     resume_cursor: Cursor
     full: bool = False
     filter_ignored: bool = False
+    unreadable: Sequence[Unreadable] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,5 +81,9 @@ class BadAnswer(RemoteError):
     """The answer to a read cannot be used: not JSON, not of the expected shape, too long, a redirect to another host."""
 
 
-class AuthFailed(RemoteError):
-    """The credentials are missing, wrong or not enough (401, 403): no request of this connection will work."""
+class Unusable(RemoteError):
+    """No request of this connection works until somebody mends it: a refused address, a certificate, a moved base URL."""
+
+
+class AuthFailed(Unusable):
+    """The credentials are missing, wrong or not enough (401, 403)."""
