@@ -14,6 +14,7 @@ BENCHMARKS = {
     "load": ["bench.imports_load"],
     "memory": ["bench.imports_load", "--memory"],
     "flights": ["bench.imports_flights"],
+    "purge": ["bench.purge"],
 }
 
 

@@ -72,6 +72,8 @@ runs = Table(
     Column("result", MEDIUMTEXT),
     # Set when a run ends with open jobs: they are cancelled in batches afterwards.
     Column("leftovers", Integer, nullable=False, server_default="0"),
+    # Set when retention begins to forget its rows: from then on it cannot be replayed.
+    Column("purged_at", moment()),
     UniqueConstraint("active_key", name="uq_runs_active_key"),
     UniqueConstraint("kind", "idempotency_key", name="uq_runs_idempotency_key"),
     Index("ix_runs_status_publish_due", "status", "publish_due_at"),
@@ -79,6 +81,8 @@ runs = Table(
     Index("ix_runs_admission", "admission_hash", "finished_at"),
     Index("ix_runs_leftovers", "leftovers"),
     Index("ix_runs_parent", "parent_run_id"),
+    Index("ix_runs_finished", "finished_at"),
+    Index("ix_runs_purged", "purged_at"),
     **INNODB,
 )
 
@@ -170,6 +174,7 @@ dead_letters = Table(
     UniqueConstraint("run_id", "job_no", name="uq_dead_letters_job"),
     Index("ix_dead_letters_status", "status", "kind", "fingerprint"),
     Index("ix_dead_letters_replay", "replay_run_id"),
+    Index("ix_dead_letters_resolved", "resolved_at"),
     **INNODB,
 )
 

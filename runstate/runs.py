@@ -151,6 +151,15 @@ def get(connection: Connection, run_id: str) -> Run:
     return run
 
 
+def is_purged(connection: Connection, run_id: str) -> bool:
+    """Whether retention has begun to forget a run; locks its row, so that it does not begin before this transaction ends."""
+    return bool(
+        connection.scalar(
+            text("SELECT purged_at IS NOT NULL FROM runs WHERE run_id = :run_id FOR UPDATE"), {"run_id": run_id}
+        )
+    )
+
+
 def find_by_idempotency_key(connection: Connection, kind: str, key: str) -> Run | None:
     """The run that took this idempotency key of this kind, whatever became of it."""
     row = (

@@ -37,7 +37,7 @@ class RunScheduler(Scheduler):  # type: ignore[misc]
 
     def setup_schedule(self) -> None:
         """Read the schedules; a wrong one stops beat with a clear error, before it misses a tick in silence."""
-        self.schedules = load_schedules(settings().schedules)
+        self.schedules = load_schedules(settings().schedules, purge_cron=settings().purge_cron)
         log.info("%d schedules: %s", len(self.schedules), ", ".join(s.name for s in self.schedules) or "none")
 
     def tick(self, *_: Any, **__: Any) -> float:

@@ -17,7 +17,7 @@ def main() -> int:
     """Load them; 1 with a clear error if that does not work."""
     try:
         names = sorted(kinds())
-        schedules = load_schedules(settings().schedules)
+        schedules = load_schedules(settings().schedules, purge_cron=settings().purge_cron)
     except (ImportError, TypeError, ValueError, TasksError) as error:
         print(f"{error} (HOLDFAST_KINDS, HOLDFAST_SCHEDULES)", file=sys.stderr)
         return 1

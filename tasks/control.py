@@ -183,6 +183,8 @@ def _request_replay(
     over_newer: bool,
     rest: bool,
 ) -> None:
+    if runs.is_purged(connection, run.run_id):
+        raise ReplayRefused(f"run {run.run_id} is so old that its jobs are being forgotten; start it anew")
     if run.active:
         raise ReplayRefused(f"run {run.run_id} is {run.status.value}: replay when it is running, paused or has ended")
     newer = None if over_newer else replays.newer_completed(connection, run)

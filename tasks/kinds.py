@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,6 +109,8 @@ class JobKind:
     ``start_name``      the name of the start task where it is not ``start_<name>``
     ``spooled``         list arguments that may be longer than 64 KiB of JSON: they are stored aside then, and ``plan`` sees a
                         sequence in their place that streams (`tasks.spool.SpooledList`)
+    ``forget``          ``(connection, run_ids, most) -> int``: retention; deletes up to ``most`` rows of the kind's own tables that
+                        belong to these runs, returns how many
     ``window``          how many jobs of one run may be out as messages at once
     ``lease_s``         how long a claim lasts without being renewed
     ``timeout_s``       how long one try of a job may take
@@ -125,6 +127,7 @@ class JobKind:
     finish: Callable[[Work], Mapping[str, Json] | None] | None = None
     describe_start: Callable[[Args], str] | None = None
     describe_job: Callable[[Args, Json], str] | None = None
+    forget: Callable[[Connection, Sequence[str], int], int] | None = None
     start_name: str = ""
     spooled: tuple[str, ...] = ()
     backoff: Backoff = field(default_factory=Backoff)

@@ -9,7 +9,10 @@ from tasks.errors import TasksError
 from tasks.kinds import JobKind
 from tasks.settings import settings
 
-BUILT_IN: tuple[str, ...] = ("tasks.imports.kind:IMPORT",)
+BUILT_IN: tuple[str, ...] = (
+    "tasks.retention:PURGE",
+    "tasks.imports.kind:IMPORT",
+)
 """``module:attribute`` of each kind; ``HOLDFAST_KINDS`` adds a site's own without touching this file."""
 
 

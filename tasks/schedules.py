@@ -25,6 +25,8 @@ from tasks.errors import BadArguments, TasksError
 from tasks.registry import UnknownKind, kind_named
 from tasks.requests import make_request
 
+OFF = "off"
+
 
 class BadSchedule(TasksError):
     """A schedule cannot be what its file says."""
@@ -54,13 +56,21 @@ class Schedule:
         return f"schedule:{self.name}:{tick:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def load_schedules(path: Path | None) -> list[Schedule]:
-    """The schedules of a file, each checked: its kind, cron expression, zone and arguments.
+def load_schedules(path: Path | None, *, purge_cron: str = OFF) -> list[Schedule]:
+    """Our own (the nightly purge) and those of a file, each checked: its kind, cron expression, zone and arguments.
 
     Raises `BadSchedule`, naming file, schedule and what to change.
     """
-    if path is None:
+    return [*_built_in(purge_cron), *(_from_file(path) if path is not None else ())]
+
+
+def _built_in(purge_cron: str) -> list[Schedule]:
+    if purge_cron == OFF:
         return []
+    return [_checked("HOLDFAST_PURGE_CRON", "holdfast-purge", {"kind": "purge", "cron": purge_cron})]
+
+
+def _from_file(path: Path) -> list[Schedule]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -72,7 +82,7 @@ def load_schedules(path: Path | None) -> list[Schedule]:
     return [_checked(path, name, table) for name, table in tables.items()]
 
 
-def _checked(path: Path, name: str, table: Any) -> Schedule:
+def _checked(path: Path | str, name: str, table: Any) -> Schedule:
     where = f"{path}, [{name}]"
     if not isinstance(table, dict) or not {"kind", "cron"} <= set(table):
         raise BadSchedule(f"{where}: give kind, cron and args")

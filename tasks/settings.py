@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 class SettingsMissing(TasksError):
     """A setting that has no default is nowhere to be found."""
+
+
+_PROVIDER = "EMAIL_PROVIDER_"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +43,11 @@ class Settings:
     email_queries: tuple[str, ...] = ()
     email_unsubscribe_keys: str = ""
     email_unsubscribe_url: str = ""
+    email_providers: Mapping[str, str] = field(default_factory=dict)
+    """Name in lower case → SMTP URL, of every ``EMAIL_PROVIDER_<NAME>``; the URLs hold passwords."""
+    keep_days: Mapping[str, int] = field(default_factory=dict)
+    """Days that retention keeps what ended, where they differ from `runstate.purge.Keep`."""
+    purge_cron: str = "17 3 * * *"
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -71,12 +79,22 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         email_queries=_words(values.get("EMAIL_QUERIES")),
         email_unsubscribe_keys=values.get("EMAIL_UNSUBSCRIBE_KEYS") or "",
         email_unsubscribe_url=values.get("EMAIL_UNSUBSCRIBE_URL") or "",
+        email_providers={
+            name.removeprefix(_PROVIDER).lower(): url for name, url in values.items() if name.startswith(_PROVIDER)
+        },
         image_roots=_folders(values.get("IMAGE_ROOTS") or str(var / "images")),
         image_dest_roots=_folders(values.get("IMAGE_DEST_ROOTS") or str(var / "variants")),
         var=var,
         lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
         dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
         extra_kinds=_words(values.get("HOLDFAST_KINDS")),
+        keep_days=_numbers(
+            runs_days=values.get("HOLDFAST_KEEP_RUNS_DAYS"),
+            failed_days=values.get("HOLDFAST_KEEP_FAILED_DAYS"),
+            letters_days=values.get("HOLDFAST_KEEP_LETTERS_DAYS"),
+            audit_days=values.get("HOLDFAST_KEEP_AUDIT_DAYS"),
+        ),
+        purge_cron=values.get("HOLDFAST_PURGE_CRON") or "17 3 * * *",
         job_memory_mb=int(values.get("HOLDFAST_JOB_MEMORY_MB") or 2048),
         schedules=Path(values["HOLDFAST_SCHEDULES"]) if values.get("HOLDFAST_SCHEDULES") else None,
     )
@@ -104,3 +122,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 def _folders(text: str) -> tuple[Path, ...]:
     return tuple(Path(folder) for folder in text.split(os.pathsep) if folder)
+
+
+def _numbers(**texts: str | None) -> dict[str, int]:
+    return {name: int(text) for name, text in texts.items() if text}

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Row, Table, func, select, text
+from sqlalchemy import BigInteger, Column, Connection, Row, Table, bindparam, func, select, text
 from sqlalchemy.dialects.mysql import MEDIUMBLOB, VARCHAR
 
 from runstate.models import INNODB, ascii_id, ascii_word, metadata, moment, text_key
@@ -88,6 +88,16 @@ def store_rejects(connection: Connection, run_id: str, job_no: int, rejects: Seq
                 for reject in part
             ],
         )
+
+
+def forget_rejects(connection: Connection, run_ids: Sequence[str], most: int) -> int:
+    """Delete up to ``most`` rejects of these runs; how many there were."""
+    return connection.execute(
+        text("DELETE FROM import_rejects WHERE run_id IN :run_ids LIMIT :most").bindparams(
+            bindparam("run_ids", expanding=True)
+        ),
+        {"run_ids": list(run_ids), "most": most},
+    ).rowcount
 
 
 def count_rejects(connection: Connection, run_id: str, *, at_most: int) -> int:

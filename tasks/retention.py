@@ -1,0 +1,138 @@
+"""Retention as a kind of job: ``start_purge.delay()`` forgets what ended long ago; a schedule of our own starts it each night.
+
+One run at a time, like any other: it can be seen, paused and cancelled, and its failures are dead letters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from sqlalchemy import Connection
+
+from runstate import purge
+from runstate.purge import BATCH_ROWS, Keep
+from runstate.transaction import in_transaction
+from tasks import clients
+from tasks.errors import BadArguments
+from tasks.kinds import Args, JobKind, Json, Work
+from tasks.registry import kinds
+from tasks.settings import settings
+
+PARTS = ("runs", "dead_letters", "audit_log")
+SLICE_S = 5.0
+"""How long one job forgets before it leaves the rest to a further one."""
+BATCH_RUNS = 100
+BREATH_S = 0.005
+"""Between two batches: whoever waits for the disk gets it."""
+
+
+def keep_policy(args: Mapping[str, int | None]) -> Keep:
+    """The settings' days, each replaced by the one that was given."""
+    days = settings().keep_days
+    given = {name: value for name, value in args.items() if value is not None}
+    return Keep(**{**days, **given})
+
+
+def purge_arguments(
+    *,
+    runs_days: int | None = None,
+    failed_days: int | None = None,
+    letters_days: int | None = None,
+    audit_days: int | None = None,
+) -> dict[str, Json]:
+    """Days to keep, instead of the settings'.  Raises `BadArguments`."""
+    given = {
+        "runs_days": runs_days,
+        "failed_days": failed_days,
+        "letters_days": letters_days,
+        "audit_days": audit_days,
+    }
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise BadArguments(f"start_purge: {name}={value!r}: a whole number of days, 0 or more")
+    return given
+
+
+def plan_purge(_args: Args) -> Iterator[Json]:
+    """A job for each part; each goes on in further jobs while there is more."""
+    for part in PARTS:
+        yield {"part": part}
+
+
+def purge_slice(work: Work) -> Mapping[str, Json]:
+    """Forget for `SLICE_S`, batch by batch, then leave the rest to a further job."""
+    keep = keep_policy(work.args)
+    until = time.monotonic() + SLICE_S
+    forgotten = 0
+    for gone in batches(work.payload["part"], keep):
+        forgotten += gone
+        work.stop_if_asked()
+        if time.monotonic() >= until:
+            work.add_job(work.payload)
+            break
+    return {"part": work.payload["part"], "rows": forgotten}
+
+
+def finish_purge(work: Work) -> Mapping[str, Json]:
+    """How many rows were forgotten, by part."""
+    totals = dict.fromkeys(PARTS, 0)
+    for result in work.job_results():
+        totals[result["part"]] += result["rows"]
+    return totals
+
+
+def batches(part: str, keep: Keep) -> Iterator[int]:
+    """Forget batch after batch, each in a transaction of its own, until nothing old is left: how many rows each had."""
+    step: Callable[[], int] = {
+        "runs": partial(_forget_of_runs, keep),
+        "dead_letters": partial(_forget, purge.forget_letters, keep),
+        "audit_log": partial(_forget, purge.forget_audit, keep),
+    }[part]
+    while gone := step():
+        yield gone
+        time.sleep(BREATH_S)
+
+
+def _forget(forget: Callable[[Connection, Keep], int], keep: Keep) -> int:
+    return in_transaction(clients.engine(), lambda c: forget(c, keep))
+
+
+def _forget_of_runs(keep: Keep) -> int:
+    """One batch: rows of the oldest runs, or, when they have none left, these runs themselves; 0 when no old run is left."""
+
+    def take(connection: Connection) -> dict[str, str]:
+        marked = purge.marked_runs(connection, BATCH_RUNS)
+        if marked:
+            return marked
+        old = purge.old_runs(connection, keep, BATCH_RUNS)
+        return {run_id: old[run_id] for run_id in purge.mark(connection, list(old))}
+
+    # Marked in a transaction of its own: whoever locks a run's row locks nothing after it.
+    old = in_transaction(clients.engine(), take)
+    marked = list(old)
+
+    def forget(connection: Connection) -> int:
+        gone = purge.forget_rows(connection, marked)
+        for name in {old[run_id] for run_id in marked}:
+            kind = kinds().get(name)
+            if not gone and kind is not None and kind.forget is not None:
+                gone = kind.forget(connection, [run_id for run_id in marked if old[run_id] == name], BATCH_ROWS)
+        return gone or purge.forget_runs(connection, marked)
+
+    return in_transaction(clients.engine(), forget) if marked else 0
+
+
+PURGE = JobKind(
+    name="purge",
+    queue="control",
+    arguments=purge_arguments,
+    admission_key=lambda _args: "purge",
+    plan=plan_purge,
+    perform=purge_slice,
+    finish=finish_purge,
+    window=1,
+    describe_start=lambda _args: "forget what ended long ago",
+    describe_job=lambda _args, payload: f"old {payload['part']}",
+)
