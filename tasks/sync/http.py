@@ -20,10 +20,10 @@ import urllib3.exceptions
 
 from tasks.sync import gate
 from tasks.sync.addresses import AddressGuard, AddressRefused
-from tasks.sync.answers import READS, Answer
 from tasks.sync.auth import Credentials, split_address
 from tasks.sync.body import ENCODINGS, BodyBroken, BodyTooLong, read_body
 from tasks.sync.deadline import Deadline
+from tasks.sync.http_answer import READS, Answer
 from tasks.sync.remote_errors import BadAnswer, OutcomeUnknown, Rejected, RemoteError, Unavailable, Unusable
 from tasks.sync.retry_after import wait_asked_s
 from tasks.sync.transport import Call, GuardedAdapter, set_call
@@ -117,7 +117,7 @@ class Http:
         content: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request, and its answer whatever its status (`tasks.sync.answers.check` judges it).
+        """One request, and its answer whatever its status (`tasks.sync.http_answer.check` judges it).
 
         ``url``: of `url`, or one that the API itself gave, if it leads to the same host; ``content``: sent as JSON.  A read
         follows redirects within the host, a write none.  A read whose kept connection turns out to be closed is asked again,
