@@ -27,6 +27,8 @@ POINTS: Final = (
     "checkpoint.before_commit",
     "perform.before",
     "perform.after",
+    "email.before_data",
+    "email.after_data",
     "record.before_commit",
     "record.after_commit",
     "publish.before",

@@ -73,17 +73,20 @@ DAILY_PAUSE_S = 3600.0
 
 _HARD = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
 _MESSAGE = frozenset({"5.2.3", "5.3.4"})
+_SAYS_NOTHING = frozenset({"5.0.0", "5.5.0"})
 _SENDER = frozenset({"5.1.7", "5.1.8"})
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
 _RATE = re.compile(r"throttl|\brate\b|too (?:many|fast|quick)|slow down|quota|sending limit|connections", re.IGNORECASE)
 _DAILY = re.compile(r"\bdaily\b|per day|24[- ]?h", re.IGNORECASE)
 _POLICY = re.compile(
-    r"polic|block|spam|blacklist|blocklist|\blisted\b|reputation|banned|abuse|\bdeni|refused by|not authori[sz]ed|dmarc|\bspf\b|dkim|relay",
+    r"polic|block|spam|blacklist|blocklist|\blisted\b|reputation|banned|abuse|\bdeni|refused by|not authori[sz]ed"
+    r"|dmarc|\bspf\b|dkim|relay",
     re.IGNORECASE,
 )
+_WHO = "(?:user|recipient|mailbox|address|account|person)"
 _UNKNOWN = re.compile(
-    r"(?:user|recipient|mailbox|address|account)\S*\s+(?:is\s+)?(?:unknown|not found|invalid|unavailable|does(?:n't| not) exist|not exist)"
-    r"|(?:unknown|invalid|no such|nonexistent|non-existent)\s+(?:\w+\s+)?(?:user|recipient|mailbox|address|account|person)",
+    rf"{_WHO}\S*\s+(?:is\s+)?(?:unknown|not found|invalid|unavailable|does(?:n't| not) exist|not exist)"
+    rf"|(?:unknown|invalid|no such|non-?existent)\s+(?:\w+\s+)?{_WHO}",
     re.IGNORECASE,
 )
 _AUTH_CODES = frozenset({530, 534, 535, 538})
@@ -98,8 +101,12 @@ def classify(stage: Stage, code: int, text: str) -> Answer:
     text = " ".join(text.split())[:MAX_TEXT_CHARS]
     enhanced = enhanced_code(code, text)
     if code <= 0 or not 200 <= code < 600 or 300 <= code < 400:
-        action = Action.IN_DOUBT if stage is Stage.BODY else Action.WAIT
-        return Answer(action, max(code, 0), None, text, pause_s=0.0 if stage is Stage.BODY else RATE_PAUSE_S)
+        if stage is Stage.BODY:
+            return Answer(Action.IN_DOUBT, max(code, 0), None, text)
+        if stage is Stage.DATA:
+            # Lost while the message was on its way: it may be this message that the server cannot take.
+            return Answer(Action.DEFER, max(code, 0), None, text)
+        return Answer(Action.WAIT, max(code, 0), None, text, pause_s=RATE_PAUSE_S)
     if code < 300:
         return Answer(Action.ACCEPT, code, enhanced, text)
     if code < 500:
@@ -128,7 +135,7 @@ def _for_good(stage: Stage, code: int, enhanced: str | None, text: str) -> Actio
         return Action.STOP
     if stage is Stage.CONNECT:
         return Action.POLICY
-    if enhanced is not None and enhanced != "5.0.0" and enhanced != "5.5.0":
+    if enhanced is not None and enhanced not in _SAYS_NOTHING:
         return _by_enhanced(stage, enhanced)
     if code == 552:
         return Action.MESSAGE

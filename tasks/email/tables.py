@@ -29,7 +29,10 @@ email_recipients = Table(
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=True),
     Column("campaign", text_key(MAX_CAMPAIGN_CHARS), nullable=False),
+    # What the server is told.
     Column("address", text_key(MAX_ADDRESS_CHARS), nullable=False),
+    # By which two addresses count as one: folded case. Suppressions are looked up by it.
+    Column("identity", text_key(MAX_ADDRESS_CHARS), nullable=False),
     Column("state", ascii_word(10), nullable=False),
     # The planning and the job of it that this recipient is sent by.
     Column("plan", ascii_id(16), nullable=False),
@@ -55,11 +58,11 @@ email_recipients = Table(
     # What the provider reported afterwards: `bounce`, `complaint` …
     Column("event", ascii_word(12)),
     Column("event_at", moment()),
-    UniqueConstraint("campaign", "address", name="uq_email_recipients_address"),
+    UniqueConstraint("campaign", "identity", name="uq_email_recipients_identity"),
     Index("ix_email_recipients_batch", "plan", "batch"),
     Index("ix_email_recipients_state", "campaign", "state"),
     # The daily quotas are read from here after Redis was emptied.
-    Index("ix_email_recipients_sent", "provider", "sent_at"),
+    Index("ix_email_recipients_sending", "provider", "sending_at"),
     Index("ix_email_recipients_message", "message_id"),
     **INNODB,
 )
@@ -68,6 +71,7 @@ email_suppressions = Table(
     "email_suppressions",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=True),
+    # Folded, as `email_recipients.identity`.
     Column("address", text_key(MAX_ADDRESS_CHARS), nullable=False),
     # `global`, `provider:NAME`, `list:NAME` or `campaign:NAME`.
     Column("scope", text_key(120), nullable=False),

@@ -35,7 +35,7 @@ TABLE = [
     (U, 454, "4.7.0 temporary authentication failure", Action.WAIT),
     (M, NO_ANSWER, "connection lost", Action.WAIT),
     (R, NO_ANSWER, "timed out", Action.WAIT),
-    (D, NO_ANSWER, "connection lost", Action.WAIT),
+    (D, NO_ANSWER, "lost while the message was being sent", Action.DEFER),
     # the address
     (R, 550, "5.1.1 no such user", Action.HARD),
     (B, 550, "5.1.1 no such user", Action.HARD),

@@ -24,6 +24,7 @@ TABLES = (
         id BIGINT NOT NULL AUTO_INCREMENT,
         campaign VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
         address VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        identity VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
         state VARCHAR(10) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         plan CHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
         batch INTEGER NOT NULL,
@@ -46,10 +47,10 @@ TABLES = (
         event VARCHAR(12) CHARACTER SET ascii COLLATE ascii_bin,
         event_at DATETIME(6),
         PRIMARY KEY (id),
-        CONSTRAINT uq_email_recipients_address UNIQUE (campaign, address),
+        CONSTRAINT uq_email_recipients_identity UNIQUE (campaign, identity),
         KEY ix_email_recipients_batch (plan, batch),
         KEY ix_email_recipients_message (message_id),
-        KEY ix_email_recipients_sent (provider, sent_at),
+        KEY ix_email_recipients_sending (provider, sending_at),
         KEY ix_email_recipients_state (campaign, state)
     )ENGINE=InnoDB CHARSET=utf8mb4 COLLATE utf8mb4_bin
     """,

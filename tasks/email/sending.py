@@ -1,0 +1,279 @@
+"""One batch, recipient by recipient: wait, envelope, commit the phase, DATA, write down what came of it.
+
+The phase is committed before DATA: a crash before it sends nothing, a crash after it leaves the recipient in doubt.  What
+one message came to is written together with the phase of the next, in one transaction; before anything is waited for, and
+when the batch ends or is stopped, it is written by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from tasks import failpoints
+from tasks.email import ledger
+from tasks.email.addresses import parse_address
+from tasks.email.answers import NO_ANSWER, PAUSE_S, Action, Answer
+from tasks.email.connections import Held
+from tasks.email.conversation import Conversation, NotConnected, Stale, queue_id
+from tasks.email.errors import BadMessage
+from tasks.email.ledger import Result, Row, State
+from tasks.email.message import Message, Rendered
+from tasks.email.providers import Provider
+from tasks.email.retries import Retries
+from tasks.email.suppressions import suppress
+from tasks.email.throttle import NotNow, Throttle
+from tasks.errors import PauseRun
+
+MESSAGE_FAULTS_IN_A_ROW = 3
+"""So many recipients one after another whose message is refused: it is the message."""
+
+
+class Machinery(Protocol):
+    """What sending needs of the run that it belongs to."""
+
+    def stop_if_asked(self) -> None:
+        """Raise if the run was paused or cancelled."""
+
+    def checkpoint(self, fn: Callable[[Connection], Any]) -> Any:
+        """Run ``fn`` in a transaction that commits only while this worker still has the job and the run is running."""
+
+    def write(self, fn: Callable[[Connection], Any]) -> Any:
+        """Run ``fn`` in a transaction that commits whatever became of the run: what happened, happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What all recipients of a batch share.
+
+    ``claim``   the token that this claim put on the ledger's rows
+    ``scopes``  the scopes of the suppression list that hold here
+    ``resend``  what is in doubt is sent again
+    """
+
+    claim: str
+    scopes: Sequence[str]
+    retries: Retries
+    resend: bool = False
+
+
+class Sender:
+    """Sends one batch."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        message: Message,
+        provider: Provider,
+        held: Held,
+        throttle: Throttle,
+        machinery: Machinery,
+    ) -> None:
+        self._batch = batch
+        self._message = message
+        self._provider = provider
+        self._held = held
+        self._throttle = throttle
+        self._machinery = machinery
+        self._unwritten: list[tuple[Result, Row, Answer | None]] = []
+        self._message_faults = 0
+        self.counts: Counter[str] = Counter()
+
+    def send(self, rows: Sequence[Row]) -> None:
+        """Send to every recipient.
+
+        Raises `NotNow` if the provider, a limit or Redis says later, `PauseRun` if it makes no sense to go on before
+        somebody has looked, and whatever the machinery raises to stop the work.  Whatever is raised, what is known by
+        then is in the ledger.
+        """
+        try:
+            for row in rows:
+                self._machinery.stop_if_asked()
+                self._send_one(row)
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what is known and not written yet."""
+        if not self._unwritten:
+            return
+        self._machinery.write(self._write_results)
+        self._unwritten.clear()
+
+    def _send_one(self, row: Row) -> None:
+        address = parse_address(row.address)
+        try:
+            rendered = self._message.render(address, row.variables, at=datetime.now(UTC))
+        except BadMessage as error:
+            self._note(row, Result(row.id, State.FAILED, row.attempts, reason=str(error)[:500]))
+            return
+        self._throttle.wait(address.domain, stop_if_asked=self._machinery.stop_if_asked, before_wait=self.flush)
+        answer = self._envelope(row, rendered)
+        if answer.action is Action.ACCEPT:
+            if not self._begin(row, rendered):
+                self._held.reset()
+                return
+            failpoints.hit("email.before_data")
+            answer = self._held.current.deliver(rendered.data)
+            failpoints.hit("email.after_data")
+        else:
+            self._held.reset()
+        self._settle(row, answer)
+
+    def _envelope(self, row: Row, rendered: Rendered) -> Answer:
+        """MAIL and RCPT, on a kept connection if it still lives."""
+        sender = self._message.sender.normalised
+        say = partial(
+            Conversation.envelope,
+            sender=sender,
+            recipient=row.address,
+            size=len(rendered.data),
+            eight_bit=not rendered.data.isascii(),
+            smtputf8=rendered.smtputf8,
+        )
+        try:
+            try:
+                return say(self._held.get())
+            except Stale:
+                return say(self._held.get(fresh=True))
+        except NotConnected as error:
+            return self._not_connected(row, error.answer)
+
+    def _not_connected(self, row: Row, answer: Answer) -> Answer:
+        if answer.action is Action.WAIT:
+            self._wait(row, answer, "cannot be reached")
+        raise PauseRun(self._why(f"provider {self._provider.name} does not let us in", answer))
+
+    def _begin(self, row: Row, rendered: Rendered) -> bool:
+        """Commit the phase, and what the message before came to."""
+
+        def steps(connection: Connection) -> bool:
+            self._write_results(connection)
+            return ledger.begin(
+                connection,
+                row,
+                claim=self._batch.claim,
+                message_id=rendered.message_id,
+                scopes=self._batch.scopes,
+            )
+
+        try:
+            begun = self._machinery.checkpoint(steps)
+        except BaseException:
+            # Committed or not: nothing was sent.
+            self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+            raise
+        self._unwritten.clear()
+        if not begun:
+            # Suppressed since it was claimed; or not ours any more, then this changes nothing.
+            result = Result(row.id, State.SUPPRESSED, row.attempts, reason="suppressed while the campaign was running")
+            self._note(row, result)
+        return bool(begun)
+
+    # -- what an answer leads to ----------------------------------------------------------------------------------------
+
+    def _settle(self, row: Row, answer: Answer) -> None:
+        tried = row.attempts + 1
+        if answer.slow:
+            self._throttle.slow_down()
+        if answer.action is not Action.MESSAGE:
+            self._message_faults = 0
+        match answer.action:
+            case Action.ACCEPT:
+                self._note(row, _result(row, State.SENT, answer))
+            case Action.DEFER:
+                self._defer(row, answer)
+            case Action.DISABLED if row.enhanced != answer.enhanced:
+                self._defer(row, answer)
+            case Action.HARD | Action.DISABLED:
+                self._note(row, _result(row, State.FAILED, answer, reason="the address does not take mail"), answer)
+            case Action.FAIL:
+                self._note(row, _result(row, State.FAILED, answer, reason="refused for good"))
+            case Action.MESSAGE:
+                self._note(row, _result(row, State.FAILED, answer, reason="the message was refused"))
+                self._message_faults += 1
+                if self._message_faults >= MESSAGE_FAULTS_IN_A_ROW:
+                    raise PauseRun(
+                        self._why(f"{self._message_faults} recipients in a row: the message is refused", answer)
+                    )
+            case Action.IN_DOUBT if self._batch.resend and not self._batch.retries.exhausted(tried):
+                self._defer(row, answer)
+            case Action.IN_DOUBT:
+                reason = "the connection was lost before the message was acknowledged"
+                self._note(row, _result(row, State.IN_DOUBT, answer, reason=reason))
+            case Action.WAIT:
+                self._wait(row, answer, "says wait")
+            case Action.POLICY:
+                self._note(row, _kept(row, answer))
+                raise PauseRun(self._why("refused by policy, the address is kept", answer))
+            case Action.STOP:
+                self._note(row, _kept(row, answer))
+                raise PauseRun(self._why(f"provider {self._provider.name} does not let us in", answer))
+
+    def _defer(self, row: Row, answer: Answer) -> None:
+        tried = row.attempts + 1
+        if self._batch.retries.exhausted(tried):
+            self._note(row, _result(row, State.FAILED, answer, reason=f"given up after {tried} attempts"))
+        else:
+            due_in_s = self._batch.retries.due_in_s(tried)
+            self._note(row, _result(row, State.DEFERRED, answer, due_in_s=due_in_s))
+
+    def _wait(self, row: Row, answer: Answer, what: str) -> None:
+        """All workers leave the provider alone; the recipient comes last when the job comes back, with no attempt used."""
+        self._note(row, _kept(row, answer))
+        for_s = self._provider.pause if answer.pause_s == PAUSE_S else answer.pause_s
+        why = self._why(f"provider {self._provider.name} {what}", answer)
+        self._throttle.pause(for_s, why)
+        raise NotNow(why, wait_s=for_s)
+
+    def _note(self, row: Row, result: Result, hard: Answer | None = None) -> None:
+        self._unwritten.append((result, row, hard))
+        if result.state is not State.CLAIMED:
+            self.counts[result.state.value] += 1
+
+    def _write_results(self, connection: Connection) -> None:
+        for result, row, hard in self._unwritten:
+            written = ledger.finish(connection, result, claim=self._batch.claim)
+            if written and hard is not None:
+                detail = f"{hard.code} {hard.text}"
+                suppress(connection, row.address, reason="bounce", detail=detail)
+
+    @staticmethod
+    def _why(what: str, answer: Answer) -> str:
+        said = f"{answer.code} {answer.text}" if answer.code != NO_ANSWER else answer.text
+        return f"{what}: {said}"
+
+
+def _result(
+    row: Row, state: State, answer: Answer, *, reason: str | None = None, due_in_s: float | None = None
+) -> Result:
+    return Result(
+        row.id,
+        state,
+        row.attempts + 1,
+        code=answer.code,
+        enhanced=answer.enhanced,
+        response=answer.text,
+        queue_id=queue_id(answer.text) if state is State.SENT else None,
+        reason=reason,
+        due_in_s=due_in_s,
+    )
+
+
+def _kept(row: Row, answer: Answer) -> Result:
+    """The recipient stays in hand, no attempt used; with a due time it comes behind those that were never tried."""
+    return Result(
+        row.id,
+        State.CLAIMED,
+        row.attempts,
+        code=answer.code,
+        enhanced=answer.enhanced,
+        response=answer.text,
+        due_in_s=0.0,
+    )

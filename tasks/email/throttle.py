@@ -1,0 +1,105 @@
+"""When a message may go: one question to the limiter for the provider and for the recipient's domain at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from locks import LocksError
+from locks.limits import Limit, NotBefore, RateLimiter
+from tasks.email.errors import EmailError
+
+SHORT_S = 2.0
+"""A slot that is this near is waited for; for a longer wait the job goes back, and its worker does something else."""
+SLICE_S = 0.2
+"""How often a wait asks whether it should stop."""
+REDIS_AWAY_S = 2.0
+
+
+class NotNow(EmailError):
+    """Nothing may be sent for ``wait_s`` seconds."""
+
+    def __init__(self, message: str, *, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class Throttle:
+    """The limits of one campaign, and how to wait for them."""
+
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        provider: str,
+        rates: Sequence[str],
+        domain_rates: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """``rates``: e.g. ``("14/s", "50000/day")``; ``domain_rates``: domains, joined by commas, → rates that they share;
+        ``*``: every other domain for itself.
+        """
+        self._limiter = limiter
+        self._key = provider_key(provider)
+        self._provider = provider
+        self._limits = [Limit.parse(rate) for rate in rates]
+        self._groups: dict[str, tuple[str, list[Limit]]] = {}
+        self._others: list[Limit] = []
+        for group, group_rates in (domain_rates or {}).items():
+            limits = [Limit.parse(rate) for rate in group_rates]
+            if group == "*":
+                self._others = limits
+                continue
+            for domain in group.split(","):
+                self._groups[domain] = (domain_key(provider, group), limits)
+
+    def wait(self, domain: str, *, stop_if_asked: Callable[[], None], before_wait: Callable[[], None]) -> None:
+        """Return when a message to ``domain`` may go.
+
+        ``before_wait`` is called before anything is waited for: what is known should be written down by then.
+        Raises `NotNow` for a wait that is not short, and when Redis is away.
+        """
+
+        def sleep(left_s: float) -> None:
+            before_wait()
+            stop_if_asked()
+            time.sleep(min(left_s, SLICE_S))
+
+        try:
+            answer = self._limiter.take(self._keys(domain), at_most_wait_s=SHORT_S, sleep=sleep)
+        except LocksError as error:
+            raise NotNow(f"the limiter does not answer: {error}", wait_s=REDIS_AWAY_S) from error
+        if isinstance(answer, NotBefore):
+            raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s)
+
+    def pause(self, for_s: float, reason: str) -> None:
+        """Nobody sends through the provider for so long."""
+        try:
+            self._limiter.pause(self._key, for_s, reason)
+        except LocksError as error:
+            raise NotNow(f"the limiter does not answer: {error}", wait_s=max(for_s, REDIS_AWAY_S)) from error
+
+    def slow_down(self) -> None:
+        """Halve the provider's rate; it recovers by itself."""
+        try:
+            self._limiter.slow_down(self._key)
+        except LocksError:
+            # The next message asks Redis again, and stops if it is still away.
+            return
+
+    def _keys(self, domain: str) -> dict[str, Sequence[Limit]]:
+        keys: dict[str, Sequence[Limit]] = {self._key: self._limits}
+        if domain in self._groups:
+            key, limits = self._groups[domain]
+            keys[key] = limits
+        elif self._others:
+            keys[domain_key(self._provider, domain)] = self._others
+        return keys
+
+
+def provider_key(provider: str) -> str:
+    """The limiter's key of a provider: all campaigns share it."""
+    return f"email:provider:{provider}"
+
+
+def domain_key(provider: str, domains: str) -> str:
+    """The limiter's key of a group of domains at a provider."""
+    return f"email:domain:{provider}:{domains}"
