@@ -76,7 +76,7 @@ def _plain_domain(domain: str) -> str | None:
 
 def _validated(text: str) -> Address:
     try:
-        checked = validate_email(text, check_deliverability=False, allow_smtputf8=True)
+        checked = validate_email(text, check_deliverability=False, allow_smtputf8=True, strict=True)
     except EmailNotValidError as error:
         raise BadAddress(text, f"{str(error).rstrip('.')}; correct it or leave it out") from None
     except UnicodeError:

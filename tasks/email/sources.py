@@ -52,8 +52,10 @@ def _by_name(name: str, roots: Roots) -> tuple[str | None, str | None]:
     if name.endswith(".txt"):
         return None, name
     if name.endswith((".html", ".htm")):
-        text = name.rpartition(".")[0] + ".txt"
-        return name, text if _path(text, roots) else None
+        beside = name.rpartition(".")[0] + ".txt"
+        return name, beside if _path(beside, roots) else None
+    html: str | None
+    text: str | None
     html, text = (found if _path(found, roots) else None for found in (f"{name}.html", f"{name}.txt"))
     if html is None and text is None:
         raise BadTemplate(name, f"there is neither {name}.html nor {name}.txt {_under(roots)}")
