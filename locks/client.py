@@ -51,19 +51,20 @@ def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
 
 
 class TryingTo:
-    """Turn whatever the driver raises inside into `LockUnavailable`; ``doing`` completes "cannot …"."""
+    """Turn whatever the driver raises inside into `LockUnavailable` (or ``unavailable``); ``doing`` completes "cannot …"."""
 
-    __slots__ = ("doing",)
+    __slots__ = ("doing", "unavailable")
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, unavailable: type[LockUnavailable] = LockUnavailable) -> None:
         self.doing = doing
+        self.unavailable = unavailable
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if isinstance(error, (RedisError, OSError)):
-            raise LockUnavailable(self.doing, f"{type(error).__name__}: {error}") from error
+            raise self.unavailable(self.doing, f"{type(error).__name__}: {error}") from error
 
 
 def _client_name(owner: str | None) -> str:

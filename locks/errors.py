@@ -50,3 +50,15 @@ class LockLost(LocksError):
         super().__init__(f"lock {name} was lost: {reason}; stop the work, its exclusivity is gone")
         self.name = name
         self.reason = reason
+
+
+class BadLimit(LocksError, ValueError):
+    """What was given is no rate limit, or can never be met."""
+
+
+class LimiterUnavailable(LockUnavailable):
+    """Redis cannot say whether a limit leaves room: do nothing that the limit is to bound, and ask again later."""
+
+    def __init__(self, doing: str, cause: str) -> None:
+        super().__init__(doing, cause)
+        self.args = (f"cannot {doing}: Redis is away ({cause}); do nothing that is limited until it is back",)
