@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 MIB = 1024 * 1024
 
@@ -35,3 +37,12 @@ class Limits:
     small_megapixels: int = 30
     budget_wait_s: float = 5.0
     allow: tuple[str, ...] = ()
+
+    @classmethod
+    def of_json(cls, data: Mapping[str, Any]) -> Limits:
+        """What `as_json` gave."""
+        return cls(**{**data, "allow": tuple(data["allow"])})
+
+    def as_json(self) -> dict[str, Any]:
+        """For the decoder process."""
+        return asdict(self)

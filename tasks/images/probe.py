@@ -52,9 +52,10 @@ def opened(source: Path) -> Iterator[BufferedReader]:
         raise ImageError("missing", str(source)) from error
     except PermissionError as error:
         raise ImageError("permission", str(source)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImageError("not_a_file", str(source))
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("not_a_file", str(source))
         yield file
 
 
