@@ -78,6 +78,8 @@ runs = Table(
     UniqueConstraint("kind", "idempotency_key", name="uq_runs_idempotency_key"),
     Index("ix_runs_status_publish_due", "status", "publish_due_at"),
     Index("ix_runs_requested", "requested_at"),
+    Index("ix_runs_status_requested", "status", "requested_at"),
+    Index("ix_runs_kind_requested", "kind", "requested_at"),
     Index("ix_runs_admission", "admission_hash", "finished_at"),
     Index("ix_runs_leftovers", "leftovers"),
     Index("ix_runs_parent", "parent_run_id"),
@@ -146,6 +148,9 @@ job_attempts = Table(
     Column("outcome", ascii_word(12), nullable=False),
     Column("error_class", text_key(191)),
     Column("error", Text),
+    # What ended in an hour, without reading a row; a run's newest failures among a million attempts.
+    Index("ix_job_attempts_started", "started_at", "outcome", "duration_ms"),
+    Index("ix_job_attempts_run", "run_id", "outcome", "started_at"),
     **INNODB,
 )
 
@@ -191,6 +196,7 @@ audit_log = Table(
     Column("after_state", MEDIUMTEXT),
     Index("ix_audit_subject", "subject"),
     Index("ix_audit_at", "at"),
+    Index("ix_audit_actor", "actor"),
     **INNODB,
 )
 

@@ -1,0 +1,278 @@
+"""Lists as pages show them: a bounded number of rows from a place on, backed by an index however long the table is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.sql.elements import TextClause
+
+from runstate import documents
+from runstate.letters import Filter
+from runstate.statuses import RunStatus
+
+SEARCHED = 20_000
+"""A text is looked for in this many runs, the first in the order of the list: no index finds the middle of a text."""
+_SAFE_ID = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}\Z")
+_RUN_COLUMNS = (
+    "run_id, kind, admission_key, status, jobs_total, jobs_done, jobs_dead, jobs_cancelled, requested_at, requested_by,"
+    " started_at, finished_at, reason, TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) / 1e6 AS heartbeat_age_s,"
+    " TIMESTAMPDIFF(MICROSECOND, started_at, COALESCE(finished_at, NOW(6))) / 1e6 AS took_s"
+)
+Order = Literal["newest", "oldest", "finished"]
+_ORDERS: Mapping[str, tuple[str, str, str]] = {
+    "newest": ("requested_at", "DESC", "<"),
+    "oldest": ("requested_at", "ASC", ">"),
+    "finished": ("finished_at", "DESC", "<"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as the list shows it; times are naive UTC, ages and durations in seconds."""
+
+    run_id: str
+    kind: str
+    admission_key: str | None
+    status: RunStatus
+    jobs_total: int
+    jobs_done: int
+    jobs_dead: int
+    jobs_cancelled: int
+    requested_at: datetime
+    requested_by: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    reason: str | None
+    heartbeat_age_s: float | None
+    took_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs: all that match everything that is given.  ``key_hashes``: of the key, one for each kind it may be of."""
+
+    statuses: Sequence[str] = ()
+    kind: str | None = None
+    key_hashes: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins: after the row with this time and id."""
+
+    at: datetime
+    run_id: str
+
+
+def runs_page(
+    connection: Connection, which: RunFilter, *, order: Order = "newest", after: Place | None = None, most: int = 50
+) -> list[RunRow]:
+    """A page of runs, ``most`` at most."""
+    column, direction, beyond = _ORDERS[order]
+    wanted, values = ["1 = 1"], dict[str, Any]()
+    for name, condition, value in (
+        ("statuses", "status IN :statuses", list(which.statuses)),
+        ("kind", "kind = :kind", which.kind),
+        ("hashes", "admission_hash IN :hashes", list(which.key_hashes)),
+        ("since", "requested_at >= :since", which.since),
+        ("until", "requested_at < :until", which.until),
+    ):
+        if value:
+            wanted.append(condition)
+            values[name] = value
+    if order == "finished":
+        wanted.append("finished_at IS NOT NULL")
+    if after is not None:
+        wanted.append(f"({column} {beyond} :at OR ({column} = :at AND run_id > :after_id)) AND {column} {beyond}= :at")
+        values |= {"at": after.at, "after_id": after.run_id}
+    sorted_by = f"ORDER BY {column} {direction}, run_id"
+    # The ids first, out of an index: a run's row is long, and most of those that are passed over are not shown.
+    ids = f"SELECT run_id FROM runs WHERE {' AND '.join(wanted)} {sorted_by} LIMIT :ids"
+    narrowed = ""
+    values |= {"ids": most, "most": most}
+    if which.words:
+        narrowed = (
+            "WHERE (run_id LIKE :start OR admission_key LIKE :part OR reason LIKE :part OR requested_by LIKE :part)"
+        )
+        values |= {"ids": SEARCHED, "part": f"%{_literally(which.words)}%", "start": f"{_literally(which.words)}%"}
+    statement = f"SELECT {_RUN_COLUMNS} FROM runs JOIN ({ids}) page USING (run_id) {narrowed} {sorted_by} LIMIT :most"
+    rows = connection.execute(_expanding(statement, values), values).mappings().all()
+    found = [_as_row(row) for row in rows]
+    if which.words and after is None and _SAFE_ID.match(which.words) and len(found) < most:
+        found += _by_id(connection, which.words, {row.run_id for row in found}, most - len(found))
+    return found
+
+
+def _by_id(connection: Connection, start: str, known: set[str], most: int) -> list[RunRow]:
+    """Runs by the beginning of their id, however old: the primary key finds them."""
+    rows = connection.execute(
+        text(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id LIKE :start ORDER BY run_id LIMIT :most"),
+        {"start": f"{start}%", "most": most + len(known)},
+    ).mappings()
+    return [_as_row(row) for row in rows if row["run_id"] not in known][:most]
+
+
+def _as_row(row: Mapping[Any, Any]) -> RunRow:
+    values = {str(name): value for name, value in row.items()}
+    for name in ("heartbeat_age_s", "took_s"):
+        values[name] = None if values[name] is None else float(values[name])
+    return RunRow(**values | {"status": RunStatus(values["status"])})
+
+
+def _literally(words: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", words)
+
+
+def _expanding(statement: str, values: Mapping[str, Any]) -> TextClause:
+    made = text(statement)
+    for name, value in values.items():
+        if isinstance(value, list):
+            made = made.bindparams(bindparam(name, expanding=True))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRow:
+    """A dead letter as the list shows it, without its payload and traceback."""
+
+    id: int
+    run_id: str
+    job_no: int
+    kind: str
+    error_class: str
+    error: str
+    attempts: int
+    fingerprint: str
+    status: str
+    created_at: datetime
+    edited: bool
+    resolved_by: str | None
+    replay_run_id: str | None
+
+
+def letters_page(connection: Connection, which: Filter, *, before_id: int | None, most: int = 50) -> list[LetterRow]:
+    """A page of letters, the newest first."""
+    where, values = which.where()
+    if before_id is not None:
+        where += " AND id < :before_id"
+        values["before_id"] = before_id
+    rows = connection.execute(
+        _expanding(
+            "SELECT id, run_id, job_no, kind, error_class, LEFT(error, 400) AS error, attempts, fingerprint, status,"
+            " created_at, edited_payload IS NOT NULL AS edited, resolved_by, replay_run_id"
+            f" FROM dead_letters JOIN (SELECT id FROM dead_letters WHERE {where} ORDER BY id DESC LIMIT :most) page USING (id)"
+            " ORDER BY id DESC",
+            values,
+        ),
+        values | {"most": most},
+    ).mappings()
+    return [LetterRow(**{**row, "edited": bool(row["edited"])}) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterGroup:
+    """Letters of one trouble: how many, the newest of them for an example, when the first and the last came."""
+
+    kind: str
+    fingerprint: str
+    count: int
+    error_class: str
+    example: str
+    first_at: datetime
+    last_at: datetime
+
+
+def letter_groups(connection: Connection, which: Filter, *, most: int = 100) -> list[LetterGroup]:
+    """The most frequent troubles first.
+
+    Counted in the index alone: a fingerprint stands for a kind, an error class and a message, which one letter tells.
+    """
+    where, values = which.where()
+    groups = connection.execute(
+        _expanding(
+            "SELECT kind, fingerprint, COUNT(*) AS count, MIN(id) AS first_id, MAX(id) AS last_id FROM dead_letters"
+            f" WHERE {where} GROUP BY kind, fingerprint ORDER BY count DESC, kind, fingerprint LIMIT :most",
+            values,
+        ),
+        values | {"most": most},
+    ).all()
+    ids = sorted({row.first_id for row in groups} | {row.last_id for row in groups})
+    if not ids:
+        return []
+    told = {
+        row.id: row
+        for row in connection.execute(
+            text(
+                "SELECT id, error_class, LEFT(error, 400) AS error, first_failed_at, created_at FROM dead_letters"
+                " WHERE id IN :ids"
+            ).bindparams(bindparam("ids", expanding=True)),
+            {"ids": ids},
+        )
+    }
+    # READ COMMITTED: a letter may have been purged between the two reads.
+    return [
+        LetterGroup(
+            row.kind,
+            row.fingerprint,
+            int(row.count),
+            told[row.last_id].error_class,
+            told[row.last_id].error,
+            told[row.first_id].first_failed_at,
+            told[row.last_id].created_at,
+        )
+        for row in groups
+        if row.first_id in told and row.last_id in told
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One entry of the audit log."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: Any
+    after: Any
+
+
+def audit_page(
+    connection: Connection,
+    *,
+    subject: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    before_id: int | None = None,
+    most: int = 50,
+) -> list[AuditRow]:
+    """A page of the audit log, the newest first."""
+    given = {"subject": subject, "actor": actor, "action": action}
+    wanted = [f"{name} = :{name}" for name, value in given.items() if value]
+    if before_id is not None:
+        wanted.append("id < :before_id")
+    rows = connection.execute(
+        text(
+            "SELECT id, at, actor, action, subject, reason, LEFT(before_state, 20000) AS b, LEFT(after_state, 20000) AS a"
+            f" FROM audit_log WHERE {' AND '.join(wanted) or '1 = 1'} ORDER BY id DESC LIMIT :most"
+        ),
+        given | {"before_id": before_id, "most": most},
+    )
+    return [AuditRow(r.id, r.at, r.actor, r.action, r.subject, r.reason, _document(r.b), _document(r.a)) for r in rows]
+
+
+def _document(stored: str | None) -> Any:
+    try:
+        return documents.load(stored)
+    except ValueError:
+        return f"{(stored or '')[:2000]} … (cut)"
