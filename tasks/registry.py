@@ -12,6 +12,8 @@ from tasks.settings import settings
 BUILT_IN: tuple[str, ...] = (
     "tasks.retention:PURGE",
     "tasks.imports.kind:IMPORT",
+    "tasks.images.kind:IMAGE_BATCH",
+    "tasks.images.kind:IMAGE",
 )
 """``module:attribute`` of each kind; ``HOLDFAST_KINDS`` adds a site's own without touching this file."""
 
