@@ -233,7 +233,7 @@ for _, k in ipairs(keys) do
     if wait == 0 then
       for _ = 1, permits do redis.call('LPUSH', k.past, text(at)) end
       redis.call('LTRIM', k.past, 0, k.keep - 1)
-      k.burst = permits
+      k.burst = permits + (k.newest == at and k.burst or 0)
     else
       local later = nil
       for _, reserved in ipairs(k.waiting) do

@@ -79,7 +79,9 @@ while freed < permits and redis.call('LINDEX', KEYS[2], 0) == at do
   freed = freed + 1
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'have', redis.call('LLEN', KEYS[2]), 'burst', 1)
+  local burst, newest = 1, redis.call('LINDEX', KEYS[2], 0)
+  while newest and redis.call('LINDEX', KEYS[2], burst) == newest do burst = burst + 1 end
+  redis.call('HSET', KEYS[1], 'have', redis.call('LLEN', KEYS[2]), 'burst', burst)
 end
 return freed
 """
