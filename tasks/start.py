@@ -178,7 +178,7 @@ def start_many(start: StartTask, calls: Iterable[Mapping[str, Any]]) -> list[Sta
     return [StartResult(run.run_id, app=app) for run in recorded]
 
 
-def admit(kind: JobKind | str, **kwargs: Any) -> StartResult:
+def admit(kind: JobKind | str, /, **kwargs: Any) -> StartResult:
     """Start and admit at once, in this process: for a web handler that wants to answer 409.
 
     Raises `RunRefused` with ``active_run_id``, `BadArguments`, `DatabaseDown`.

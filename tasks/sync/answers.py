@@ -119,7 +119,7 @@ class _Book:
             self._gone(planned, link, row, deleted_by_us=came is None)
         elif isinstance(came, VersionMoved):
             assert came.current is not None
-            self._live(planned, link, row, came.current, ours=planned.write.op == "create", wrote=False)
+            self._live(planned, link, row, came.current, ours=_is_ours(self.scene, answer, came.current), wrote=False)
         else:
             assert isinstance(came, Record)
             self._live(planned, link, row, came, ours=True, wrote=True)
@@ -188,3 +188,17 @@ class _Book:
         op = planned.write.op
         after = None if op == "delete" else planned.columns
         self.changes.append(Change(planned.local_id, remote_id, Side.REMOTE.value, op, planned.before, after))
+
+
+def _is_ours(scene: Scene, answer: Answer, current: Record) -> bool:
+    """Whether a record that was there already has what we sent: under an id of ours, or read after a lost answer."""
+    planned = answer.planned
+    if planned.write.op == "create":
+        return True
+    if not answer.read or planned.write.op == "delete" or current.deleted:
+        return False
+    try:
+        values = seen_of(scene, current).values or {}
+    except ValueError:
+        return False
+    return all(values.get(name) == value for name, value in planned.columns.items())

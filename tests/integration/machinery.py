@@ -16,19 +16,19 @@ from tasks.kinds import JobKind
 from tasks.requests import make_request, write_request
 
 
-def request(kind: JobKind, **kwargs: Any) -> str:
+def request(kind: JobKind, /, **kwargs: Any) -> str:
     """Write a start down; the run's id."""
     return write_request(make_request(kind, (), kwargs)).run_id
 
 
-def admitted(kind: JobKind, **kwargs: Any) -> str:
+def admitted(kind: JobKind, /, **kwargs: Any) -> str:
     """A run that has been admitted; its id."""
     run_id = request(kind, **kwargs)
     admit_run(kind, run_id)
     return run_id
 
 
-def planned(kind: JobKind, **kwargs: Any) -> str:
+def planned(kind: JobKind, /, **kwargs: Any) -> str:
     """A run that has been planned; its id."""
     run_id = admitted(kind, **kwargs)
     run_jobs(kind, run_id, 0, "test")
