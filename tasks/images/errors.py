@@ -23,7 +23,7 @@ CODES: Final = MappingProxyType[str, tuple[Verdict, str]](
         "changed": ("retry", "the file is not the one that was looked at before"),
         # Its header.
         "not_an_image": ("permanent", "the content is no image, whatever the name says"),
-        "unsupported_format": ("permanent", "an image, but of a format that cannot be read here; the message names it"),
+        "unsupported_format": ("permanent", "its format cannot be read here"),
         "too_large_dimensions": ("permanent", "it is wider or higher than allowed"),
         "too_many_pixels": ("permanent", "it has more pixels than allowed, all frames together"),
         "too_many_frames": ("permanent", "the animation has more frames than allowed"),

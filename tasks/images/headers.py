@@ -136,18 +136,22 @@ def _gif(reader: Reader, max_frames: int) -> Header:
         if introducer == b"\x2c":
             descriptor = file.read(9)
             if len(descriptor) < 9:
-                break
+                raise ImageError("truncated", f"the file ends at byte {reader.size}, within frame {frames + 1}")
             left, top, wide, high, flags = struct.unpack("<HHHHB", descriptor)
             width, height, frames = max(width, left + wide), max(height, top + high), frames + 1
             file.seek((3 << ((flags & 7) + 1) if flags & 0x80 else 0) + 1, 1)
         elif introducer == b"\x21":
             file.seek(1, 1)
+        elif not introducer and frames > 1:
+            raise ImageError(
+                "truncated", f"the file ends at byte {reader.size}, after frame {frames}, without a trailer"
+            )
         else:
-            # The trailer, the file's end, or rubbish: the decoder judges that.
+            # The trailer, or rubbish behind a frame: the decoder judges that.
             break
-        while length := file.read(1):
-            if length == b"\0":
-                break
+        while (length := file.read(1)) != b"\0":
+            if not length:
+                raise ImageError("truncated", f"the file ends at byte {reader.size}, within frame {frames}")
             file.seek(length[0], 1)
     return Header(width, height, frames=max(1, frames))
 

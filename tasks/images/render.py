@@ -18,6 +18,7 @@ import pyvips
 
 from tasks.images.dominant import SAMPLE_EDGE, dominant_colour
 from tasks.images.encode import encode
+from tasks.images.ending import ends_early
 from tasks.images.errors import ImageError
 from tasks.images.geometry import Layout, cut_at, lay_out
 from tasks.images.limits import Limits
@@ -29,18 +30,14 @@ NO_ALPHA = ("jpeg",)
 
 _OUT_OF_MEMORY = ("out of memory", "unable to allocate", "cannot allocate", "insufficient memory", "memory allocation")
 _CUT_SHORT = (
-    "premature end",
-    "truncated",
-    "unexpected end",
-    "end of file",
-    "not enough data",
-    "read error",
-    "unexpected eof",
-    "end of stream",
-    "read gave end of file",
+    "premature end of jpeg",
+    "unexpected end of",
+    "gave end of file",
     "not enough image data",
-    "insufficient data",
+    "premature end of file",
 )
+_HARMLESS = ("extraneous bytes before marker", "unknown jfif revision", "unknown adobe color transform")
+"""What cameras write and libjpeg warns of, without a pixel being wrong."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,14 @@ def render(descriptor: int, image_format: str, tasks: Sequence[Task], limits: Li
     """
     variants = [task.variant for task in tasks]
     animated = any(task.variant.frames == "all" and task.image_format in ANIMATED for task in tasks)
-    with _translated("corrupt"):
-        picture = decode(descriptor, image_format, variants, all_frames=animated, limits=limits)
-    with _translated("encode_failed"):
+    with _translated("corrupt", descriptor, image_format):
+        try:
+            picture = decode(descriptor, image_format, variants, all_frames=animated, limits=limits)
+        except pyvips.Error as error:
+            if not _is_harmless(str(error)):
+                raise
+            picture = decode(descriptor, image_format, variants, all_frames=animated, limits=limits, strict=False)
+    with _translated("encode_failed", descriptor, image_format):
         colour = _dominant(picture)
         return [
             told
@@ -167,14 +169,17 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _translated(otherwise: str) -> Iterator[None]:
+def _translated(otherwise: str, descriptor: int, image_format: str) -> Iterator[None]:
     """The library's errors as ours; a message that says nothing we know is ``otherwise``."""
     try:
         yield
     except MemoryError as error:
         raise ImageError("memory_limit") from error
     except pyvips.Error as error:
-        raise ImageError(code_of(str(error), otherwise), _sentence(str(error))) from error
+        code = code_of(str(error), otherwise)
+        if code == "corrupt" and ends_early(descriptor, image_format):
+            code = "truncated"
+        raise ImageError(code, _sentence(str(error))) from error
 
 
 def code_of(message: str, otherwise: str) -> str:
@@ -187,7 +192,16 @@ def code_of(message: str, otherwise: str) -> str:
     return otherwise
 
 
+def _is_harmless(message: str) -> bool:
+    said = _lines(message)
+    return bool(said) and all(any(words in line.lower() for words in _HARMLESS) for line in said)
+
+
 def _sentence(message: str) -> str:
-    """The lines of libvips' message, without its own heading and without repetitions, at most 300 characters."""
-    lines = [line.strip() for line in message.splitlines()[1:] if line.strip()] or [message.strip()]
-    return "; ".join(dict.fromkeys(lines))[:300]
+    return "; ".join(_lines(message) or [message.strip()])[:300]
+
+
+def _lines(message: str) -> list[str]:
+    """The lines of libvips' message, without its heading, its own seeking about, and repetitions."""
+    lines = (line.strip() for line in message.splitlines()[1:])
+    return list(dict.fromkeys(line for line in lines if line and "bad seek" not in line))
