@@ -12,7 +12,11 @@ from tasks.email.jinja_source import mark
 # Nothing is fetched, neither over the network nor from this disk; what cannot be inlined (`@media`) stays in a <style>.
 _INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 _STYLE = re.compile(r"<style\b", re.IGNORECASE)
-_TABLE_WITHOUT_BODY = re.compile(r"(<table\b[^>]*>)(?=(?:\s|<!--jq\d+z\d+q-->)*<tr\b)", re.IGNORECASE)
+_TABLE_WITHOUT_BODY = re.compile(
+    # What stands in a comment, for one mail client alone, is no table to the parser.
+    r"<!--(?!jq\d).*?-->|(?P<table><table\b[^>]*>)(?=(?:\s|<!--jq\d+z\d+q-->)*<tr\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TBODY = re.compile(r"<tbody\b", re.IGNORECASE)
 _TAG = re.compile(r"</?([a-z][a-z0-9:-]*)", re.IGNORECASE)
 # What the parser adds or the inliner takes away, and no Jinja could be torn apart by.
@@ -40,7 +44,7 @@ def inline_source_styles(source: str, environment: Environment) -> str | None:
     if not marked.styles_are_fixed:
         return None
     # HTML puts a <tbody> around rows; put there by the parser, it would come to lie within a loop around them.
-    html = _TABLE_WITHOUT_BODY.sub(r"\1<tbody>", marked.html)
+    html = _TABLE_WITHOUT_BODY.sub(lambda match: match[0] + ("<tbody>" if match["table"] else ""), marked.html)
     inlined = _INLINER.inline(html)
     if marked.jinja and (_TBODY.findall(inlined) != _TBODY.findall(html) or _tags(inlined) != _tags(html)):
         return None

@@ -19,7 +19,6 @@ _STYLED_BY = ("class", "id", "style")
 _WORD = "jq{}z{}q"
 # Text that was none of the Jinja but would become some: out of character references, or out of {% raw %}.
 _JINJA = re.compile(r"\{[{%#]")
-_MARK = re.compile(r"<!--jq\d+z\d+q-->|jq\d+z\d+q")
 
 
 class Piece(NamedTuple):
@@ -53,22 +52,33 @@ class Marked:
     html: str
     jinja: dict[str, Piece] = field(default_factory=dict)
     styles_are_fixed: bool = True
+    nonce: int = 0
+    """A number that makes the markers unlike anything in the source."""
+
+    def markers_in(self, marked: str) -> list[str]:
+        """The markers in ``marked``, in order."""
+        return self._pattern.findall(marked)
 
     def restored(self, marked: str) -> str | None:
         """``marked``, the HTML after some work on it, with its Jinja back in place; None unless it is all there, in order."""
-        if _MARK.findall(marked) != list(self.jinja) or _JINJA.search(marked):
+        if self.markers_in(marked) != list(self.jinja) or _JINJA.search(marked):
             return None
         return self.filled(marked)
 
     def restored_blocks(self, marked: str) -> str | None:
         """``marked``, something made of the HTML, with the Jinja back; None unless every block is there once."""
         blocks = sorted(marker for marker, piece in self.jinja.items() if piece.kind == "block")
-        found = sorted(marker for marker in _MARK.findall(marked) if self.jinja[marker].kind == "block")
+        found = sorted(marker for marker in self.markers_in(marked) if self.jinja[marker].kind == "block")
         return self.filled(marked) if found == blocks and not _JINJA.search(marked) else None
 
     def filled(self, marked: str) -> str:
         """``marked`` with the Jinja in place of its markers."""
-        return _MARK.sub(lambda match: self.jinja[match[0]].text, marked)
+        return self._pattern.sub(lambda match: self.jinja[match[0]].text, marked)
+
+    @property
+    def _pattern(self) -> re.Pattern[str]:
+        word = _WORD.format(self.nonce, r"\d+")
+        return re.compile(f"<!--{word}-->|{word}")
 
 
 def mark(source: str, environment: Environment) -> Marked:
@@ -76,13 +86,15 @@ def mark(source: str, environment: Environment) -> Marked:
     nonce = 0
     while f"jq{nonce}z" in source:
         nonce += 1
-    marked, parts, where = Marked(""), [], _Where()
+    marked, where = Marked("", nonce=nonce), _Where()
+    parts: list[str] = []
     for piece in pieces(source, environment):
         if piece.kind == "html":
             where.read(piece.text)
             parts.append(piece.text)
             continue
         marker = _WORD.format(nonce, len(marked.jinja))
+        where.read_marker()
         if where.in_text:
             marker = f"<!--{marker}-->"
         elif not where.harmless:
@@ -116,6 +128,10 @@ class _Where:
         at = 0
         while at < len(html):
             at = getattr(self, f"_read_{_NAMES[self._state]}")(html, at)
+
+    def read_marker(self) -> None:
+        if self._state == "value":
+            self._attribute, self._state = self._attribute.strip(), "bare"
 
     def _read_text(self, html: str, at: int) -> int:
         start = html.find("<", at)
