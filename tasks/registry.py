@@ -12,6 +12,7 @@ from tasks.settings import settings
 BUILT_IN: tuple[str, ...] = (
     "tasks.retention:PURGE",
     "tasks.imports.kind:IMPORT",
+    "tasks.email.kind:CAMPAIGN",
     "tasks.images.kind:IMAGE_BATCH",
     "tasks.images.kind:IMAGE",
 )

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ class Taken:
 class ScriptedServer:
     """``script[verb, address]`` are the answers to come, in order; ``always[verb]`` is given to everybody while it is set.
 
-    Verbs: MAIL (by the sender's address), RCPT and DATA (by the recipient's).
+    An empty answer is the usual one.  Verbs: MAIL (by the sender's address), RCPT and DATA (by the recipient's).
     """
 
     port: int = 0
@@ -44,6 +44,8 @@ class ScriptedServer:
     asked: list[tuple[float, str, str]] = field(default_factory=list)
     """Every command, with the moment and the address."""
     slow_s: float = 0.0
+    on_data: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What is to happen while this recipient's message is being taken."""
 
     @property
     def url(self) -> str:
@@ -76,6 +78,8 @@ class ScriptedServer:
             import asyncio
 
             await asyncio.sleep(self.slow_s)
+        if address in self.on_data:
+            self.on_data[address]()
         answer = self._answer("DATA", address, server, envelope.content)
         if answer is not None:
             return answer
@@ -88,7 +92,7 @@ class ScriptedServer:
     def _answer(self, verb: str, address: str, server: SMTP, content: Any = None) -> str | None:
         self.asked.append((time.time(), verb, address))
         answers = self.script.get((verb, address))
-        answer = answers.pop(0) if answers else self.always.get(verb)
+        answer = (answers.pop(0) or None) if answers else self.always.get(verb)
         if answer == TAKE_AND_DROP:
             self._take(address, content)
         if answer in (DROP, TAKE_AND_DROP):

@@ -109,6 +109,9 @@ def classify(stage: Stage, code: int, text: str) -> Answer:
         return Answer(Action.WAIT, max(code, 0), None, text, pause_s=RATE_PAUSE_S)
     if code < 300:
         return Answer(Action.ACCEPT, code, enhanced, text)
+    if code == 503 and stage is not Stage.CONNECT and stage is not Stage.AUTH:
+        # Bad sequence of commands: the connection is out of step, which is nobody's address and nobody's message.
+        return Answer(Action.DEFER, code, enhanced, text)
     if code < 500:
         return _for_now(stage, code, enhanced, text)
     return Answer(_for_good(stage, code, enhanced, text), code, enhanced, text)

@@ -114,12 +114,19 @@ class Held:
         if self._conversation is not None:
             self._conversation.reset()
 
+    def drop(self) -> None:
+        """Close the connection: the next `get` opens another."""
+        if self._conversation is not None:
+            self._conversation.close()
+
     def give_back(self) -> None:
         """Keep it for the next job if it can be used."""
         conversation, self._conversation = self._conversation, None
         if conversation is None:
             return
-        if conversation.open and conversation.messages < self._provider.messages:
+        # In the middle of an envelope (its job was stopped there) the next sender would be refused: nested MAIL.
+        good = conversation.open and not conversation.in_envelope
+        if good and conversation.messages < self._provider.messages:
             self._connections.keep(conversation)
         else:
             conversation.quit()

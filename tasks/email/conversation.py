@@ -38,6 +38,8 @@ class Conversation:
         """Connect, say EHLO, start TLS, log in.  Raises `NotConnected`, `tasks.email.providers.BadProvider`."""
         self.provider = provider
         self.messages = 0
+        self.in_envelope = False
+        """Whether the server has been told of a sender and waits for more."""
         self._fresh = True
         self._smtp = _connect(provider)
         try:
@@ -68,6 +70,7 @@ class Conversation:
             options += " SMTPUTF8"
         mail, rcpt = f"MAIL FROM:<{_one_line(sender)}>{options}", f"RCPT TO:<{_one_line(recipient)}>"
         pipelined = self._smtp.has_extn("pipelining")
+        self.in_envelope = True
         code, text = self._ask(f"{mail}\r\n{rcpt}" if pipelined else mail)
         if not self._fresh and code in (NO_ANSWER, 421):
             self.close()
@@ -102,7 +105,8 @@ class Conversation:
             self.close()
             return classify(Stage.DATA, NO_ANSWER, f"lost while the message was being sent: {error}")
         code, text = self._read()
-        if code != NO_ANSWER:
+        self.in_envelope = False
+        if self.open:
             self._sock.settimeout(self.provider.timeout)
         return classify(Stage.BODY, code, text)
 
@@ -110,6 +114,7 @@ class Conversation:
         """RSET: forget the envelope.  A server that does not answer it is left."""
         if self.open and self._ask("RSET")[0] != 250:
             self.close()
+        self.in_envelope = False
 
     @property
     def open(self) -> bool:

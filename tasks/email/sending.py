@@ -122,6 +122,8 @@ class Sender:
             failpoints.hit("email.before_data")
             answer = self._held.current.deliver(rendered.data)
             failpoints.hit("email.after_data")
+        elif answer.code == 503:
+            self._held.drop()
         else:
             self._held.reset()
         self._settle(row, answer)

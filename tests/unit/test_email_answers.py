@@ -74,7 +74,8 @@ TABLE = [
     (R, 550, "5.4.6 routing loop", Action.FAIL),
     (R, 550, "Requested action not taken", Action.FAIL),
     (B, 550, "No such user here", Action.FAIL),
-    (R, 503, "5.5.1 bad sequence of commands", Action.FAIL),
+    (M, 503, "5.5.1 nested MAIL command", Action.DEFER),
+    (R, 503, "5.5.1 bad sequence of commands", Action.DEFER),
     # the provider, for good
     (M, 530, "5.7.0 authentication required", Action.STOP),
     (U, 535, "5.7.8 authentication credentials invalid", Action.STOP),
