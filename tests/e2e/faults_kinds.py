@@ -18,13 +18,13 @@ from tasks.kinds import Args, Backoff, JobKind, Work
 LEASE_S = 3
 """The shortest that a kind may have: a lost claim is found after 3 s instead of 15."""
 
-QUICK_IMPORT = replace(IMPORT, name="quick_import", lease_s=LEASE_S)
+QUICK_IMPORT = replace(IMPORT, name="quick_import", start_name="", lease_s=LEASE_S)
 
-STUBBORN_IMPORT = replace(QUICK_IMPORT, name="stubborn_import", max_crashes=20)
+STUBBORN_IMPORT = replace(QUICK_IMPORT, name="stubborn_import", start_name="", max_crashes=20)
 """For runs that are killed fifty times: a healthy job could have bad luck three times."""
 
 STALE_AFTER_S = 2
-HASTY_IMPORT = replace(QUICK_IMPORT, name="hasty_import", stale_after_s=STALE_AFTER_S)
+HASTY_IMPORT = replace(QUICK_IMPORT, name="hasty_import", start_name="", stale_after_s=STALE_AFTER_S)
 
 SLOW = Backoff(max_attempts=3, base_s=0.1, cap_s=0.2)
 
@@ -91,7 +91,7 @@ HOLDING = JobKind(
 HOSTILE = JobKind(
     name="hostile", queue="imports", plan=_plan, perform=_misbehave, backoff=SLOW, lease_s=LEASE_S, timeout_s=2
 )
-FRAGILE = replace(HOSTILE, name="fragile", max_crashes=1)
+FRAGILE = replace(HOSTILE, name="fragile", start_name="", max_crashes=1)
 ALL = ",".join(
     f"{__name__}:{kind}"
     for kind in ("QUICK_IMPORT", "STUBBORN_IMPORT", "HASTY_IMPORT", "HOLDING", "HOSTILE", "FRAGILE")
