@@ -23,6 +23,7 @@ from tasks.sync.arguments import declared, sync_arguments
 from tasks.sync.connections import connection_named, connector_of
 from tasks.sync.connector import AuthFailed, NotFound, RateLimited, Rejected, RemoteError, Unavailable
 from tasks.sync.effects import Scene
+from tasks.sync.entity_locks import entities_held
 from tasks.sync.errors import NotNow, SyncError, TooManyDeletes
 from tasks.sync.gate import gated
 from tasks.sync.guard import check_deletes
@@ -31,12 +32,14 @@ from tasks.sync.local import LocalTable, local_table
 from tasks.sync.missing import BATCH, confirm_missing, count_missing, delete_rows
 from tasks.sync.observe import observe
 from tasks.sync.pull import list_page, take_in
-from tasks.sync.push import push
+from tasks.sync.push import Pushed, push
 from tasks.sync.scan import scan_links, scan_rows
 from tasks.sync.shared_gate import SharedGate
 
 DEFAULT_WAIT_S = 30.0
 """How long to wait after a 429 that does not say how long."""
+HELD_WAIT_S = 2.0
+LEFT_WAIT_S = 1.0
 SORT_JOBS = 200
 STEPS = {"both": ("pull", "scan", "deletes", "sort"), "pull": ("pull", "deletes"), "push": ("scan", "deletes", "sort")}
 
@@ -64,12 +67,16 @@ def _settle(work: Work, scene: Scene) -> Mapping[str, Json]:
     """
     with work.engine.connect() as connection:
         begun = outbox.begun(connection, scene.pair)
-    _next_step(work, None)
     if not begun:
+        _next_step(work, None)
         return {}
-    pushed = push(scene, begun, work.checkpoint, deletes=False)
+    with entities_held(clients.redis(), scene.pair, begun, clients.who()) as (mine, others):
+        pushed = push(scene, mine, work.checkpoint, deletes=False)
     if pushed.stopped is not None:
         raise pushed.stopped
+    if others:
+        raise Snooze(f"{len(others)} entities are being written by somebody else", delay_s=HELD_WAIT_S)
+    _next_step(work, None)
     return dict(pushed.counts)
 
 
@@ -212,13 +219,31 @@ def _push(work: Work, scene: Scene) -> Mapping[str, Json]:
     payload = work.payload
     with work.engine.connect() as connection:
         entries = outbox.between(connection, scene.pair, payload["after"], payload["upto"])
-    pushed = push(scene, entries, work.checkpoint, deletes=True)
-    counts = dict(pushed.counts)
+    if not entries:
+        return {}
+    with entities_held(clients.redis(), scene.pair, entries, clients.who()) as (mine, others):
+        # Read again now that they are held: somebody may have written them between the look and the lock.
+        with work.engine.connect() as connection:
+            fresh = {e.id: e for e in outbox.between(connection, scene.pair, payload["after"], payload["upto"])}
+        pushed = push(scene, [fresh[e.id] for e in mine if e.id in fresh], work.checkpoint, deletes=True)
+    return _after_push(work, pushed, held_elsewhere=len(others))
+
+
+def _after_push(work: Work, pushed: Pushed, *, held_elsewhere: int) -> Mapping[str, Json]:
+    """A batch that came some way is done, and another job takes what is left; one that came nowhere is tried again itself."""
+    left = pushed.left + held_elsewhere
+    if pushed.stopped is None and not left:
+        return dict(pushed.counts)
     if pushed.stopped is not None:
-        raise pushed.stopped
-    if pushed.left:
-        raise Retry(f"{pushed.left} of {len(entries)} do not agree yet")
-    return counts
+        later = answer_to(pushed.stopped)
+    elif pushed.left:
+        later = Retry(f"{pushed.left} entities do not agree yet")
+    else:
+        later = Snooze(f"{held_elsewhere} entities are being written by somebody else", delay_s=HELD_WAIT_S)
+    if not isinstance(later, Snooze | Retry) or not any(pushed.counts.values()):
+        raise later
+    work.add_job(work.payload, due_in_s=(later.delay_s or 0.0) if isinstance(later, Snooze) else LEFT_WAIT_S)
+    return dict(pushed.counts)
 
 
 _STEPS: dict[str, Callable[[Work, Scene], Mapping[str, Json]]] = {
