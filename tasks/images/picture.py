@@ -15,6 +15,9 @@ from tasks.images.limits import Limits
 from tasks.images.probe import check_limits
 from tasks.images.variants import METADATA, Variant
 
+# A cached operation keeps its image, and with it the file's decoder, for as long as the process lives.
+pyvips.cache_set_max(0)
+
 Image = Any
 """A `pyvips.Image`; pyvips has no types."""
 
