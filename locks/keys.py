@@ -39,8 +39,13 @@ def lock_key(name: Json) -> str:
 
 def keys_of(canonical: str) -> tuple[str, str]:
     """The key of the lock with this canonical name, and of the list on which those who wait for it are woken."""
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    digest = digest_of(canonical)
     return LOCK_PREFIX + digest, WAKE_PREFIX + digest
+
+
+def digest_of(canonical: str) -> str:
+    """What stands for a canonical name within a key."""
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _checked(value: Json, where: str) -> Json:
