@@ -10,11 +10,12 @@ The modules that register queries are named in EMAIL_QUERIES, so that whichever 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, CursorResult, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks.email.errors import BadRecipients
@@ -78,26 +79,33 @@ def read_query(name: str, parameters: Mapping[str, Any], engine: Engine) -> Iter
     place = 0
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"SET SESSION net_write_timeout = {PATIENCE_S}")
-            connection.commit()
-            # A registered query that writes is a mistake; the server refuses it.
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-            rows = connection.execution_options(stream_results=True, yield_per=BATCH_ROWS).execute(
-                text(query.sql), dict(parameters)
-            )
-            names = list(rows.keys())
-            if query.address not in names:
-                raise BadRecipients(
-                    f"query {name}",
-                    f"has no column {query.address!r} but {', '.join(names)}; register it with address=…",
-                )
-            if len(set(names)) < len(names):
-                raise BadRecipients(f"query {name}", "has two columns of one name; give one of them another: … AS …")
-            at = names.index(query.address)
-            for place, row in enumerate(rows, 1):
-                yield recipient_of(place, row[at], dict(zip(names, row, strict=True)))
+            # Closed before the transaction ends, also when it is left early: the driver takes the other rows off the line.
+            with closing(_ask(connection, query, parameters)) as rows:
+                names = list(rows.keys())
+                at = _address_column(query, names)
+                for place, row in enumerate(rows, 1):
+                    yield recipient_of(place, row[at], dict(zip(names, row, strict=True)))
     except DBAPIError as error:
         code = error.orig.args[0] if error.orig is not None and error.orig.args else None
         if error.connection_invalidated or code in _TRANSIENT:
             raise
         raise BadRecipients(f"query {name}", f"MySQL says: {error.orig}", place=place or None) from None
+
+
+def _ask(connection: Connection, query: Query, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+    connection.exec_driver_sql(f"SET SESSION net_write_timeout = {PATIENCE_S}")
+    connection.commit()
+    # A registered query that writes is a mistake; the server refuses it.
+    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    streaming = connection.execution_options(stream_results=True, yield_per=BATCH_ROWS)
+    return streaming.execute(text(query.sql), dict(parameters))
+
+
+def _address_column(query: Query, names: Sequence[str]) -> int:
+    if len(set(names)) < len(names):
+        raise BadRecipients(f"query {query.name}", "has two columns of one name; give one of them another: … AS …")
+    if query.address not in names:
+        raise BadRecipients(
+            f"query {query.name}", f"has no column {query.address!r} but {', '.join(names)}; register it with address=…"
+        )
+    return names.index(query.address)
