@@ -78,13 +78,15 @@ def read_query(name: str, parameters: Mapping[str, Any], engine: Engine) -> Iter
     query = query_named(name)
     place = 0
     try:
-        with engine.connect() as connection:
+        with (
+            engine.connect() as connection,
             # Closed before the transaction ends, also when it is left early: the driver takes the other rows off the line.
-            with closing(_ask(connection, query, parameters)) as rows:
-                names = list(rows.keys())
-                at = _address_column(query, names)
-                for place, row in enumerate(rows, 1):
-                    yield recipient_of(place, row[at], dict(zip(names, row, strict=True)))
+            closing(_ask(connection, query, parameters)) as rows,
+        ):
+            names = list(rows.keys())
+            at = _address_column(query, names)
+            for place, row in enumerate(rows, 1):
+                yield recipient_of(place, row[at], dict(zip(names, row, strict=True)))
     except DBAPIError as error:
         code = error.orig.args[0] if error.orig is not None and error.orig.args else None
         if error.connection_invalidated or code in _TRANSIENT:
