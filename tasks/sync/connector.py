@@ -90,7 +90,9 @@ class Page:
     ``resume_cursor``   where a new listing may begin once this page is applied, with the overlap already taken off.  On the
                         last page it is what to keep for the next run; before that, what to fall back to if ``next_cursor``
                         expires (`CursorExpired`): the listing's own beginning, or later where the order allows
-    ``full``            the listing was asked for everything, not for changes: on its last page, what was on no page is gone
+    ``full``            the listing was asked for everything, not for changes.  What was on none of its pages may be gone, or
+                        may have been edited meanwhile and so have moved behind what was already read: ask `Connector.get`
+                        before anything is deleted for its absence
     ``filter_ignored``  the API was asked for changes and sent older records too: everything must be compared, and nothing
                         may be concluded from what is missing
     ``unreadable``      pieces of the page that are no records; the others of the page are good.  While there are any, nothing

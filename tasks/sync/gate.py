@@ -15,7 +15,10 @@ class Gate(Protocol):
     """What keeps requests back."""
 
     def before_request(self) -> None:
-        """Return when a request may start now; raise whatever shall reach the connector's caller, and none is made."""
+        """Return when a request may start now; else raise `RateLimited` or `Unavailable`, as the API would, and none is made.
+
+        One of those, so that a connector in the middle of several writes can still tell what became of the first ones.
+        """
 
     def after_answer(self, status: int | None, wait_s: float | None) -> None:
         """An answer came (``status``), or none (None); the other side asks for ``wait_s`` seconds without requests."""
