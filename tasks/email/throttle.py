@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from locks import LocksError
+from locks.errors import LocksError
 from locks.limits import Limit, NotBefore, RateLimiter
 from tasks.email.errors import EmailError
 

@@ -2,91 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runstate.audit import Actor
-from runstate.runs import Run
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from stack.private import Servers
 from tasks import clients, control, failpoints
-from tasks.email import kind as kind_module
+from tasks.email import ledger as ledger_module
 from tasks.email.kind import CAMPAIGN, _connections, _limiter
 from tasks.email.ledger import PlanLost, Planned, settle, write_planned
 from tasks.email.suppressions import suppress
 from tasks.email.throttle import provider_key
 from tasks.envelope import run_jobs
 from tests.cleaning import flush_valkey
-from tests.email_server import DROP, TAKE_AND_DROP, ScriptedServer, scripted_server
-from tests.integration.machinery import execute, planned, query, run_of, work_off
+from tests.email_server import DROP, TAKE_AND_DROP, ScriptedServer
+from tests.integration.email_campaigns import ended, ledger, let_out, people, row, send, server, start
+from tests.integration.machinery import execute, query, run_of, work_off
 from tests.waiting import wait_until
 
-
-@pytest.fixture
-def server(machinery: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    """The provider `default` of this process."""
-    with scripted_server() as running:
-        monkeypatch.setenv("EMAIL_PROVIDER_DEFAULT", running.url)
-        monkeypatch.setenv("IMPORT_ROOTS", str(tmp_path))
-        clients.reset()
-        yield running
-        _connections.close_all()
-    clients.reset()
-
-
-def start(recipients: Any, name: str = "news", **options: Any) -> str:
-    """Plan a campaign; the run's id."""
-    defaults: dict[str, Any] = {
-        "template": {"html": "<p>Hello {{ name }}</p>"},
-        "subject": "For {{ name }}",
-        "sender": "News <news@sender.example.com>",
-        "list_unsubscribe": False,
-        "rates": None,
-        "retry_s": 0.001,
-    }
-    return planned(CAMPAIGN, name=name, recipients=recipients, **(defaults | options))
-
-
-def people(n: int, first: int = 0) -> list[dict[str, str]]:
-    return [{"email": f"p{i}@example.com", "name": f"P{i}"} for i in range(first, first + n)]
-
-
-def send(recipients: Any, **options: Any) -> Run:
-    """A campaign from start to end."""
-    run_id = start(recipients, **options)
-    return ended(run_id)
-
-
-def ended(run_id: str) -> Run:
-    """Work until the run has ended, letting out what is due later as the dispatcher would."""
-    for _ in range(50):
-        work_off(CAMPAIGN, run_id)
-        if run_of(run_id).ended or run_of(run_id).status is RunStatus.PAUSED:
-            return run_of(run_id)
-        let_out(run_id)
-    raise AssertionError(f"run {run_id} does not end: {query('SELECT * FROM jobs WHERE run_id = :r', r=run_id)}")
-
-
-def let_out(run_id: str) -> None:
-    """What the dispatcher does with due jobs, without waiting for them to be due."""
-    execute("UPDATE email_recipients SET due_at = NOW(6) WHERE state = 'deferred'")
-    execute(
-        "UPDATE jobs SET state = 'queued', queued_at = NOW(6), due_at = NOW(6) WHERE run_id = :r AND state = 'pending'",
-        r=run_id,
-    )
-
-
-def ledger(name: str = "news") -> dict[str, str]:
-    rows = query("SELECT address, state FROM email_recipients WHERE campaign = :c ORDER BY id", c=name)
-    return {row.address: row.state for row in rows}
-
-
-def row(address: str) -> Any:
-    return query("SELECT * FROM email_recipients WHERE address = :a", a=address)[0]
+__all__ = ["server"]
 
 
 def test_a_csv_of_three_recipients_is_sent(server: ScriptedServer, tmp_path: Path) -> None:
@@ -412,7 +350,7 @@ def test_a_planner_that_takes_over_from_a_lost_one_plans_nobody_twice(
     monkeypatch.setattr("tasks.email.planning.PART_RECIPIENTS", 10)
     monkeypatch.setattr(failpoints, "_directory", str(tmp_path))
     calls = 0
-    real = kind_module.ledger.write_planned
+    real = ledger_module.write_planned
 
     def dies_once(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -421,7 +359,7 @@ def test_a_planner_that_takes_over_from_a_lost_one_plans_nobody_twice(
             raise ValueError("lost")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(kind_module.ledger, "write_planned", dies_once)
+    monkeypatch.setattr(ledger_module, "write_planned", dies_once)
     arguments = {
         "template": {"text": "x"},
         "subject": "s",
