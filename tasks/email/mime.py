@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import binascii
-import re
 from base64 import encodebytes
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasks.email.errors import BadMessage
 
-_NEWLINE = re.compile(r"\r\n|\r|\n")
 _HIGH_BYTES = bytes(range(128, 256))
 _TYPE = {subtype: f"Content-Type: text/{subtype}; charset=utf-8\r\n".encode() for subtype in ("plain", "html")}
 _QUOTED_PRINTABLE = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
@@ -32,7 +30,7 @@ def text_part(text: str, subtype: str) -> bytes:
     than 76 characters, and nothing on the way has a reason to change it.  Raises `BadMessage` for half characters.
     """
     # One line end at least, and CRLF all through: b2a_qp takes the first one for a pattern of what it writes itself.
-    canonical = _NEWLINE.sub("\r\n", text)
+    canonical = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
     try:
         data = (canonical if canonical.endswith("\r\n") else canonical + "\r\n").encode()
     except UnicodeEncodeError as error:
