@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -132,6 +133,15 @@ def resized(image: Image, width: int, height: int) -> Image:
     return image
 
 
+def exif_text(told: str) -> str:
+    """The value of an EXIF text as libvips tells it: ``value (value, ASCII, 6 components, 6 bytes)``."""
+    for split in re.finditer(r" \(", told):
+        value = told[: split.start()].rstrip()
+        if told[split.end() :].startswith(value):
+            return value
+    return ""
+
+
 def _open(descriptor: int, image_format: str, strict: bool, *, all_frames: bool, **options: Any) -> Image:
     if all_frames and image_format in _PAGED:
         options["n"] = -1
@@ -189,8 +199,7 @@ def _metadata(image: Image, variants: Sequence[Variant]) -> dict[str, Any]:
     if "copyright" in kept:
         for name in COPYRIGHT_FIELDS:
             if image.get_typeof(name):
-                # libvips tells "value (value, ASCII, 6 components, 6 bytes)".
-                found[name] = str(image.get(name)).rpartition(" (")[0].rstrip()
+                found[name] = exif_text(str(image.get(name)))
     for name in METADATA:
         block = _BLOCKS.get(name)
         if name in kept and block and image.get_typeof(block):
