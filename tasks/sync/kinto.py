@@ -81,7 +81,7 @@ class KintoConnector(RestConnector):
         answer = self.http.request("GET", self._url(), query=query)
         if answer.status == 400 and cursor is not None:
             raise CursorExpired(f"{answer.request}: {answer.text()}", status=400)
-        if answer.status in (403, 404):
+        if answer.status == 404:
             raise Unusable(f"{answer.request}: {answer.status} {answer.text()}", status=answer.status)
         items = value_at(check(answer).json(), "data")
         if not isinstance(items, list):
