@@ -69,8 +69,16 @@ local function expire(k)
   redis.call('PEXPIRE', k.state, text(math.max(ttl, k.paused - k.now + 60000000) / 1000))
 end
 
+-- A past that is shorter than it was left was evicted or deleted: what is built on it no longer holds.
+local function notice_loss(state, past)
+  if redis.call('LLEN', past) < tonumber(redis.call('HGET', state, 'have') or 0) then
+    redis.call('HDEL', state, 'built', 'have')
+  end
+end
+
 -- Permits that have become due belong to the past.
 local function settle_due(k)
+  notice_loss(k.state, k.past)
   k.waiting = redis.call('LRANGE', k.ahead, 0, -1)
   local due = 0
   while due < #k.waiting and tonumber(k.waiting[due + 1]) <= k.now do
@@ -169,8 +177,8 @@ for i = 1, (#KEYS - 1) / 3 do
   local k = open_state(KEYS[3 * i - 1])
   k.past, k.ahead = KEYS[3 * i], KEYS[3 * i + 1]
   settle_due(k)
-  local f = redis.call('HMGET', k.state, 'have', 'burst', 'keep', 'count', 'built', 'built_period', 'built_permits')
-  k.burst, k.keep, k.count = tonumber(f[2] or 1), tonumber(f[3] or 0), tonumber(f[4] or 0)
+  local f = redis.call('HMGET', k.state, 'burst', 'keep', 'count', 'built', 'built_period', 'built_permits')
+  k.burst, k.keep, k.count = tonumber(f[1] or 1), tonumber(f[2] or 0), tonumber(f[3] or 0)
   k.newest = tonumber(redis.call('LINDEX', k.past, 0) or nil)
   local seen_count, limits, some_paced = tonumber(ARGV[arg]), {}, false
   for n = 1, tonumber(ARGV[arg + 1]) do
@@ -183,8 +191,8 @@ for i = 1, (#KEYS - 1) / 3 do
   for n, limit in ipairs(limits) do
     if can_rebuild and limit.period >= LONG then
       -- Never built, flushed, evicted, or older than what the caller has seen (an old snapshot, a replica that lagged).
-      if f[5] ~= epoch[1] or tonumber(f[6] or 0) < limit.period or tonumber(f[7] or 0) < limit.permits
-        or k.have < tonumber(f[1] or 0) or k.count < seen_count then
+      if f[4] ~= epoch[1] or tonumber(f[5] or 0) < limit.period or tonumber(f[6] or 0) < limit.permits
+        or k.count < seen_count then
         return { 'rebuild', i, n, epoch[1] }
       end
     end

@@ -72,6 +72,9 @@ GIVE_BACK = Script(
     + COMMON
     + """
 local at, permits = ARGV[1], tonumber(ARGV[2])
+local k = open_state(KEYS[1])
+k.past, k.ahead = KEYS[2], KEYS[3]
+settle_due(k)
 local freed = redis.call('LREM', KEYS[3], permits, at)
 -- Of the past only the newest: what others were refused because of it cannot be undone any more.
 while freed < permits and redis.call('LINDEX', KEYS[2], 0) == at do

@@ -125,7 +125,8 @@ def _fill_data(directory: Path, programs: MariaDB) -> None:
     done = subprocess.run(
         command,
         cwd=directory,
-        env=programs.environment(),
+        # In /tmp its temporary tables, named by process id, meet those of another container that shares it.
+        env=programs.environment() | {"TMPDIR": str(directory / "tmp")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

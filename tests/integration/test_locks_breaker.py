@@ -130,6 +130,17 @@ def test_answers_to_calls_from_before_it_opened_change_nothing(client: redis.Red
     assert one.show().wait_s <= before
 
 
+def test_failures_of_calls_from_before_do_not_count_after_it_closed_again(client: redis.Redis) -> None:
+    """The answers of the bad time, coming in late, do not open it anew."""
+    one = breaker(client, in_a_row=1, open_s=0.1)
+    late = call(one)
+    fail(one, 1)
+    wait_until(lambda: one.show().state == "half-open", 5)
+    one.record(call(one), ok=True)
+    one.record(late, ok=False)
+    assert one.show().state == "closed"
+
+
 def test_it_does_not_stay_open_for_longer_because_redis_clock_went_back(client: redis.Redis) -> None:
     """After a failover to a host an hour behind, it opens within its longest time."""
     one = breaker(client, longest_open_s=60.0)

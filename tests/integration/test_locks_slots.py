@@ -63,22 +63,25 @@ def test_renewing_keeps_a_place(client: redis.Redis) -> None:
         time.sleep(0.05)
 
 
-def test_one_who_waits_is_woken_by_a_release(client: redis.Redis, redis_url: str) -> None:
-    """Waiting ends with the release, long before the lease."""
-    slots = places(client, limit=1)
-    place = slots.take()
+def test_one_who_waits_is_woken_by_a_release(
+    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting ends with the release, and not with the next look."""
+    monkeypatch.setattr("locks.slots._LONGEST_NAP_S", 0.9)
+    place = places(client, limit=1).take()
     assert place is not None
-    timer = threading.Timer(0.3, place.release)
+    timer = threading.Timer(0.05, place.release)
+    waiter = places(connect(redis_url), limit=1)
     timer.start()
     started = time.monotonic()
-    assert places(connect(redis_url), limit=1).take(wait_s=8) is not None
-    assert time.monotonic() - started < 2
+    assert waiter.take(wait_s=8) is not None
+    assert time.monotonic() - started < 0.4
     timer.join()
 
 
 def test_a_lost_answer_does_not_cost_a_second_place(client: redis.Redis) -> None:
     """Asked again with the same text, it is the same holding."""
-    slots = places(client)
+    slots = places(client, limit=1)
     place = slots.take()
     assert place is not None
     assert place.try_take()

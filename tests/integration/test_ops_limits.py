@@ -1,0 +1,86 @@
+"""``ops limits`` on real servers: what it shows, what it changes, what it writes down."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from locks.limits import Limit, NotBefore, RateLimiter
+from ops import exits
+from tasks import clients
+from tests.integration.ops_command import Ops
+
+pytestmark = pytest.mark.usefixtures("machinery")
+
+KEY = "email:provider:default"
+RATES = {KEY: [Limit.parse("14/s"), Limit.parse("50000/day")]}
+
+
+@pytest.fixture
+def ops(capsys: pytest.CaptureFixture[str]) -> Ops:
+    return Ops(capsys)
+
+
+def _audit() -> list[tuple[str, str, str, str]]:
+    with clients.engine().connect() as connection:
+        rows = connection.execute(text("SELECT actor, action, subject, reason FROM audit_log ORDER BY id")).all()
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def test_limits_are_shown_with_what_is_left(ops: Ops) -> None:
+    """Each limit of each key: how many went or are reserved, and how many are left."""
+    limiter = RateLimiter(clients.redis())
+    for _ in range(3):
+        limiter.reserve(RATES, at_most_wait_s=5)
+    limiter.slow_down("sync:connection:shop")
+    shown = ops("limits")
+    assert shown.code == exits.OK
+    assert [line.split() for line in shown.out.splitlines()[1:]] == [
+        [KEY, "14/s", "3", "11"],
+        ["50000/day", "3", "49997"],
+        ["sync:connection:shop", "50%"],
+    ]
+    (email, sync) = ops("limits", "list", "--json").document
+    assert [(use["limit"], use["used"], use["left"]) for use in email["limits"]] == [
+        ("14/s", 3, 11),
+        ("50000/day", 3, 49997),
+    ]
+    assert (email["rate"], email["paused_s"], email["reserved"] <= 2) == (1, None, True)
+    assert sync["rate"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_is_over_does_not_count_as_used(ops: Ops) -> None:
+    """The window slides: a quarter of a minute's permits are free again when they are a minute old."""
+    limiter = RateLimiter(clients.redis(), rebuild=lambda key, limit: [(90_000, 7), (80_000, 5), (10, 2)])
+    limiter.reserve(RATES, at_most_wait_s=5)
+    (email,) = ops("limits", "--json").document
+    assert [(use["limit"], use["used"]) for use in email["limits"]] == [("14/s", 1), ("50000/day", 8)]
+
+
+def test_pausing_and_resuming_act_at_once_and_are_written_down(ops: Ops) -> None:
+    """Who, what and why stand in the audit log, and the pause says who."""
+    limiter = RateLimiter(clients.redis())
+    who = ["--actor", "ann", "--reason", "provider asked"]
+    assert ops("limits", "pause", KEY, "--for", "60", *who).code == exits.OK
+    refused = limiter.reserve(RATES, at_most_wait_s=1)
+    assert isinstance(refused, NotBefore)
+    assert refused.why == "paused: ann: provider asked"
+    assert "ann: provider asked" in ops("limits").out
+    shorter = ops("limits", "pause", KEY, "--for", "5", *who, "--json").document
+    assert shorter["paused_s"] > 50
+    assert ops("limits", "resume", KEY, "--actor", "bob", "--reason", "solved").code == exits.OK
+    assert not isinstance(limiter.reserve(RATES, at_most_wait_s=1), NotBefore)
+    assert _audit() == [
+        ("ann", "limit_pause", KEY, "provider asked"),
+        ("ann", "limit_pause", KEY, "provider asked"),
+        ("bob", "limit_resume", KEY, "solved"),
+    ]
+
+
+def test_a_dry_run_changes_nothing_and_a_reason_is_needed(ops: Ops) -> None:
+    """Nothing is paused, nothing is written down."""
+    assert "would pause" in ops("limits", "pause", KEY, "--for", "60", "--dry-run").out
+    assert ops("limits", "pause", KEY, "--for", "60").code == exits.USAGE
+    assert ops("limits", "resume", KEY, "--reason", "x").code == exits.NOT_FOUND
+    assert RateLimiter(clients.redis()).paused([KEY]) == {}
+    assert _audit() == []
