@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from ops import exits
+from ops import email_preview, exits
 from ops.actor import actor_of, add_actor
 from ops.errors import UsageError
 from ops.output import Output, duration, moment
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    """Declare ``email report``, ``email in-doubt``, ``email resend`` and ``email suppressions``."""
+    """Declare ``email report``, ``preview``, ``test-send``, ``in-doubt``, ``resend`` and ``suppressions``."""
     group = commands.add_parser("email", help="campaigns, what is in doubt, suppressions").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -40,6 +40,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("campaign", metavar="CAMPAIGN")
     parser.set_defaults(run=report)
+    email_preview.add(group, common)
     _add_in_doubt(group, common)
     parser = group.add_parser("resend", parents=[common], help="start a run for what was resolved as resend")
     parser.add_argument("campaign", metavar="CAMPAIGN")

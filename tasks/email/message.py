@@ -105,6 +105,10 @@ class Message:
         smtputf8 = self._smtputf8 or address.smtputf8
         return Rendered(b"".join([*fields, b"MIME-Version: 1.0\r\n", *parts]), message_id, subject, smtputf8)
 
+    def values_of(self, address: Address, variables: Mapping[str, Json]) -> dict[str, Json]:
+        """What the templates are filled with."""
+        return self._values(address, variables, self._url(address, test=False))
+
     def message_id(self, identity: str, also: str = "") -> str:
         """The Message-ID of a recipient: the same however often its message is made, so that receivers can tell copies."""
         digest = sha256("\0".join((self._campaign_id, identity, also)).encode()).hexdigest()[:32]
