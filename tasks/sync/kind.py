@@ -7,7 +7,7 @@ behind the guard, and then push batches side by side.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,11 @@ from locks.limits import RateLimiter
 from tasks import clients
 from tasks.errors import FailRun, PauseRun, Permanent, Retry, Snooze
 from tasks.kinds import Args, Backoff, JobKind, Json, Work
-from tasks.sync import cursors, links, outbox
+from tasks.sync import cursors, ledger, links, outbox, plan_entries
 from tasks.sync.arguments import declared, sync_arguments
 from tasks.sync.connections import connection_named, connector_of
 from tasks.sync.connector import AuthFailed, NotFound, RateLimited, Rejected, RemoteError, Unavailable
+from tasks.sync.dry_run import entries_of_outbox, entries_of_page, entries_of_rows
 from tasks.sync.effects import Scene
 from tasks.sync.entity_locks import entities_held
 from tasks.sync.errors import NotNow, SyncError, TooManyDeletes
@@ -30,8 +31,9 @@ from tasks.sync.guard import check_deletes
 from tasks.sync.links import Pair
 from tasks.sync.local import LocalTable, local_table
 from tasks.sync.missing import BATCH, confirm_missing, count_missing, delete_rows
-from tasks.sync.observe import observe
-from tasks.sync.pull import list_page, take_in
+from tasks.sync.observe import look, observe
+from tasks.sync.plan_entries import Entry
+from tasks.sync.pull import Listed, list_page, take_in
 from tasks.sync.push import Pushed, push
 from tasks.sync.scan import scan_links, scan_rows
 from tasks.sync.shared_gate import SharedGate
@@ -67,7 +69,7 @@ def _settle(work: Work, scene: Scene) -> Mapping[str, Json]:
     """
     with work.engine.connect() as connection:
         begun = outbox.begun(connection, scene.pair)
-    if not begun:
+    if not begun or work.args["dry_run"]:
         _next_step(work, None)
         return {}
     with entities_held(clients.redis(), scene.pair, begun, clients.who()) as (mine, others):
@@ -97,8 +99,23 @@ def _pull(work: Work, scene: Scene) -> Mapping[str, Json]:
         work.add_job({"do": "missing", "after": 0, "began": payload.get("began") or read_at.isoformat()})
     else:
         _next_step(work, "pull")
-    work.on_record(lambda c: dict(take_in(c, scene, listed)))
+    if work.args["dry_run"]:
+        work.on_record(lambda c: _foresee_page(c, scene, listed))
+    else:
+        work.on_record(lambda c: dict(take_in(c, scene, listed)))
     return {}
+
+
+def _foresee_page(connection: Connection, scene: Scene, listed: Listed) -> dict[str, Json]:
+    looked = look(connection, scene, listed.read, read_at=listed.read_at)
+    if listed.page.full:
+        links.mark_seen(connection, (x.id for x in looked.known.values() if x.id is not None), scene.run_id)
+    return _foreseen(connection, scene, entries_of_page(looked, listed.read))
+
+
+def _foreseen(connection: Connection, scene: Scene, entries: Sequence[Entry]) -> dict[str, Json]:
+    plan_entries.store(connection, scene.run_id, entries)
+    return {"planned": len(entries)}
 
 
 def _begin(connection: Connection, work: Work, scene: Scene) -> tuple[Any, bool]:
@@ -113,7 +130,7 @@ def _missing(work: Work, scene: Scene) -> Mapping[str, Json]:
     began, after = datetime.fromisoformat(work.payload["began"]), work.payload["after"]
     with work.engine.connect() as connection:
         read_at = links.now(connection)
-        if after == 0 and not work.args["allow_deletes"]:
+        if after == 0 and not (work.args["allow_deletes"] or work.args["dry_run"]):
             missing, known = count_missing(connection, scene, began)
             if scene.kind.may_delete("local"):
                 check_deletes(scene.kind, missing, known, where="rows", listed_nothing=missing == known)
@@ -126,6 +143,8 @@ def _missing(work: Work, scene: Scene) -> Mapping[str, Json]:
         work.add_job({**work.payload, "after": some[-1].id})
 
     def effects(connection: Connection) -> dict[str, Json]:
+        if work.args["dry_run"]:
+            return _foreseen(connection, scene, entries_of_page(look(connection, scene, found, read_at=read_at), found))
         counts = observe(connection, scene, found, read_at=read_at)
         if last:
             kept = cursors.read(connection, scene.pair)
@@ -153,6 +172,10 @@ def _scan(work: Work, scene: Scene) -> Mapping[str, Json]:
         work.add_job({"do": "scan", "of": "links"})
     else:
         _next_step(work, "scan")
+    if work.args["dry_run"]:
+        local_ids = [entity[2:] for entity in scanned.entities]
+        work.on_record(lambda c: _foreseen(c, scene, entries_of_rows(c, scene, local_ids)))
+        return {"scanned": scanned.rows}
     # What was refused as it is waits for a change or for a full run.
     again = bool(work.args["full"])
     work.on_record(lambda c: outbox.add(c, scene.pair, scanned.entities, again=again))
@@ -162,32 +185,34 @@ def _scan(work: Work, scene: Scene) -> Mapping[str, Json]:
 def _deletes(work: Work, scene: Scene) -> Mapping[str, Json]:
     """Delete rows whose records are gone: all of them counted first, then batch by batch."""
     after = work.payload.get("after", 0)
-    if not scene.kind.may_delete("local"):
+    if not scene.kind.may_delete("local") or work.args["dry_run"]:
         _next_step(work, "deletes")
         return {}
     with work.engine.connect() as connection:
-        known = links.count(connection, scene.pair)
-    if after == 0 and not work.args["allow_deletes"]:
-        check_deletes(scene.kind, known["gone"], known["links"], where="rows")
-    if known["gone"] == 0:
-        _next_step(work, "deletes")
-        return {}
-    if known["gone"] <= BATCH:
-        _next_step(work, "deletes")
+        if after == 0 and not work.args["allow_deletes"]:
+            known = links.count(connection, scene.pair)
+            check_deletes(scene.kind, known["gone"], known["links"], where="rows")
+        some = links.gone(connection, scene.pair, after=after, limit=BATCH)
+        connection.rollback()
+    if len(some) == BATCH:
+        work.add_job({"do": "deletes", "after": some[-1].id})
     else:
-        work.add_job({"do": "deletes", "after": after, "more": True})
-
-    def effects(connection: Connection) -> dict[str, Json]:
-        counts, _ = delete_rows(connection, scene, after)
-        return dict(counts)
-
-    work.on_record(effects)
+        _next_step(work, "deletes")
+    if some:
+        work.on_record(lambda c: dict(delete_rows(c, scene, after)[0]))
     return {}
 
 
 def _sort(work: Work, scene: Scene) -> Mapping[str, Json]:
     """Cut the outbox into batches; before the first, count what would be deleted at the API."""
     payload = work.payload
+    if work.args["dry_run"]:
+        with work.engine.connect() as connection:
+            entries, after = entries_of_outbox(connection, scene, payload.get("after", 0), scene.kind.batch)
+        if after is not None:
+            work.add_job({"do": "sort", "after": after})
+        work.on_record(lambda c: _foreseen(c, scene, entries))
+        return {}
     with work.engine.connect() as connection:
         upto = payload.get("upto") or outbox.newest_id(connection, scene.pair)
         after = payload.get("after", 0)
@@ -267,6 +292,9 @@ def _next_step(work: Work, after: str | None) -> None:
 def finish_sync(work: Work) -> Mapping[str, Json]:
     """The run's totals."""
     totals: Counter[str] = Counter()
+    if not work.args["dry_run"]:
+        pair = Pair(work.args["connection"], work.args["kind"])
+        work.on_record(lambda c: ledger.forget_old(c, pair))
     for result in work.job_results():
         totals.update({name: value for name, value in result.items() if isinstance(value, int)})
     return {name: value for name, value in sorted(totals.items()) if value}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from tasks.sync import audit, links, rejects
 from tasks.sync.audit import Change
 from tasks.sync.connector import Record
-from tasks.sync.decisions import Do, decide
+from tasks.sync.decisions import Decision, Do, decide
 from tasks.sync.effects import Scene, apply, note_pushes
 from tasks.sync.links import Link
 from tasks.sync.merge import Side
@@ -57,10 +57,19 @@ def delete_rows(connection: Connection, scene: Scene, after: int) -> tuple[Count
     rows = scene.table.read(connection, (link.local_id or "" for link in some), lock=True)
     read_at = links.now(connection)
     decisions = [decide(scene.kind, link, rows.get(link.local_id or ""), None, read_at) for link in some]
-    going = [d for d in decisions if d.local is Do.DELETE and d.row is not None and d.before is not None]
-    refused = scene.table.delete(connection, [d.row.id for d in going if d.row])
-    gone = [d for d in going if d.row and d.row.id not in refused]
-    links.drop(connection, (d.before.id for d in gone if d.before and d.before.id))
+    others = [d for d in decisions if d.local is not Do.DELETE]
+    apply(connection, scene, others)
+    note_pushes(connection, scene, others)
+    counts = delete_decided(connection, scene, decisions)
+    return counts, (some[-1].id if len(some) == BATCH else None)
+
+
+def delete_decided(connection: Connection, scene: Scene, decisions: Sequence[Decision]) -> Counter[str]:
+    """Delete the rows of these decisions that say so, with their links; rows that the server keeps are rejects."""
+    going = {d.row.id: d for d in decisions if d.local is Do.DELETE and d.row is not None and d.before is not None}
+    refused = scene.table.delete(connection, list(going))
+    gone = [d for row_id, d in going.items() if row_id not in refused]
+    links.drop(connection, (d.before.id for d in gone if d.before is not None and d.before.id is not None))
     audit.write(
         connection,
         scene.pair,
@@ -68,17 +77,13 @@ def delete_rows(connection: Connection, scene: Scene, after: int) -> tuple[Count
         [
             Change(d.row.id, d.before.remote_id, Side.LOCAL.value, "delete", d.row.values, None)
             for d in gone
-            if d.row and d.before
+            if d.row is not None and d.before is not None
         ],
     )
-    others = [d for d in decisions if d not in going]
-    apply(connection, scene, others)
-    note_pushes(connection, scene, others)
     rejects.store(
         connection,
         scene.pair,
         scene.run_id,
         [Reject(f"l:{row_id}", "pull", why.code, str(why), None) for row_id, why in refused.items()],
     )
-    counts = Counter(deleted=len(gone), rejected=len(refused))
-    return counts, (some[-1].id if len(some) == BATCH else None)
+    return Counter(deleted=len(gone), rejected=len(refused))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from tasks.sync import ledger, links, outbox, rejects
 from tasks.sync.connector import Record
-from tasks.sync.decisions import Seen, decide
+from tasks.sync.decisions import Decision, Seen, decide
 from tasks.sync.effects import Scene, apply, note_pushes
 from tasks.sync.links import Link
 from tasks.sync.local import Row
@@ -60,24 +60,24 @@ def unfit(remote_id: str, fields: Mapping[str, Any] | None, error: ValueError) -
     return Reject(f"r:{remote_id}", "pull", getattr(error, "code", "does_not_fit"), str(error), fields)
 
 
-def observe(
-    connection: Connection, scene: Scene, read: Read, *, read_at: datetime, listed_by: str | None = None
-) -> Counter[str]:
-    """Take these records in; how many were what.
+@dataclass(slots=True)
+class Looked:
+    """What records mean: ``decisions`` for those that changed, ``again``: to be read anew, ``echoes``: of the ledger, used up."""
 
-    ``read_at``    the database's time before the request: what a link has learnt later than that counts more
-    ``listed_by``  the run whose full listing this is: these records are marked as seen
-    """
+    known: Mapping[str, Link]
+    decisions: list[Decision]
+    again: set[str]
+    echoes: list[int]
+    unchanged: int
+
+
+def look(connection: Connection, scene: Scene, read: Read, *, read_at: datetime) -> Looked:
+    """Compare and merge, and write nothing; links and rows of what changed are locked until the transaction ends."""
     seen = {one.remote_id: one for one in read.seen}
     known = links.by_remote(connection, scene.pair, seen)
-    counts = Counter(listed=len(seen) + len(read.unfit), rejected=len(read.unfit))
     changed, again, echoes = _sort(connection, scene, seen, known, read_at)
-    counts["unchanged"] += len(seen) - len(changed) - len(again)
-    if listed_by is not None and known:
-        links.mark_seen(connection, (link.id for link in known.values() if link.id is not None), listed_by)
     unlinked = [one for one in changed if one.remote_id not in known and one.values is not None]
     matches, waiting = _unlinked(connection, scene, unlinked)
-    again |= waiting
     rows = scene.table.read(
         connection, [known[s.remote_id].local_id or "" for s in changed if s.remote_id in known], lock=True
     )
@@ -88,10 +88,25 @@ def observe(
         link = known.get(one.remote_id)
         row = rows.get(link.local_id or "") if link is not None else matches.get(one.remote_id)
         decisions.append(decide(scene.kind, link, row, one, read_at))
-    counts += apply(connection, scene, decisions, listed_by=listed_by)
-    note_pushes(connection, scene, decisions)
-    outbox.add(connection, scene.pair, [f"r:{remote_id}" for remote_id in again])
-    ledger.use(connection, echoes)
+    return Looked(known, decisions, again | waiting, echoes, len(seen) - len(changed) - len(again))
+
+
+def observe(
+    connection: Connection, scene: Scene, read: Read, *, read_at: datetime, listed_by: str | None = None
+) -> Counter[str]:
+    """Take these records in; how many were what.
+
+    ``read_at``    the database's time before the request: what a link has learnt later than that counts more
+    ``listed_by``  the run whose full listing this is: these records are marked as seen
+    """
+    looked = look(connection, scene, read, read_at=read_at)
+    counts = Counter(listed=len(read.seen) + len(read.unfit), rejected=len(read.unfit), unchanged=looked.unchanged)
+    if listed_by is not None:
+        links.mark_seen(connection, (link.id for link in looked.known.values() if link.id is not None), listed_by)
+    counts += apply(connection, scene, looked.decisions, listed_by=listed_by)
+    note_pushes(connection, scene, looked.decisions)
+    outbox.add(connection, scene.pair, [f"r:{remote_id}" for remote_id in looked.again])
+    ledger.use(connection, looked.echoes)
     rejects.store(connection, scene.pair, scene.run_id, read.unfit)
     return counts
 
