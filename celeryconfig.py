@@ -87,4 +87,4 @@ control_queue_expires = 60.0
 enable_utc = True
 timezone = "UTC"
 # Celery's own scheduler keeps the last tick in a file of one host and its ticks in the broker; this one asks MySQL.
-beat_scheduler = "tasks.beat:RunScheduler"
+beat_scheduler = "ops.beat:WatchingScheduler"

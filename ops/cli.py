@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from locks import LocksError
 from ops import check, dead_letters, email, exits, health, held_locks, images, limits, purge, queues, rejects, runs
+from ops.alerts import commands as alert_commands
 from ops.errors import UsageError
 from ops.output import Output, error_line
 from runstate.errors import NotFound, RunstateError, mysql_code
@@ -56,7 +57,20 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    for module in (runs, dead_letters, rejects, images, email, queues, held_locks, limits, purge, health, check):
+    for module in (
+        runs,
+        dead_letters,
+        rejects,
+        images,
+        email,
+        queues,
+        held_locks,
+        limits,
+        purge,
+        alert_commands,
+        health,
+        check,
+    ):
         module.add(commands, common)
     return top
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from kombu.exceptions import OperationalError
 from sqlalchemy import Connection, text
@@ -14,6 +15,7 @@ from ops.checks import Check, attempt, fail, ok, report, warn
 from ops.output import Output, duration, moment
 from ops.parsers import Commands
 from ops.queues import ALIVE_S, Queue, all_queues
+from ops.trouble import check_disk, told_by_tables
 from runstate import nodes, queries, runs
 from runstate.errors import RunstateError
 from runstate.nodes import Node
@@ -56,6 +58,7 @@ def all_checks() -> list[Check]:
         attempt(
             "broker", _broker, f"starts are accepted and wait until it is back; {_WHERE}", (OperationalError, OSError)
         ),
+        check_disk(_existing(settings().var)),
         *told,
     ]
 
@@ -65,6 +68,7 @@ def _told_by_mysql() -> list[Check]:
         living = in_transaction(clients.engine(), nodes.all_nodes)
         queues = all_queues(ask_broker=False)
         stale = in_transaction(clients.engine(), _stale_runs)
+        tables = in_transaction(clients.engine(), told_by_tables)
     except _DATABASE as error:
         return [fail("schema", str(getattr(error, "orig", error)), "run `python -m runstate.migrate`")]
     starts = next(queue for queue in queues if queue.name == settings().control_queue)
@@ -74,6 +78,7 @@ def _told_by_mysql() -> list[Check]:
         judge_starts(starts),
         *(judge_work(queue) for queue in queues if queue.due_age_s is not None),
         judge_stale(stale),
+        *tables,
     ]
 
 
@@ -96,6 +101,11 @@ def _broker() -> Check:
     began = time.monotonic()
     waiting = queue_length(settings().control_queue)
     return ok("broker", f"answers within {_ms(began)}, {waiting} messages on {settings().control_queue}")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there: on a fresh host nothing has been written yet."""
+    return folder if folder.exists() else _existing(folder.parent)
 
 
 def _stale_runs(connection: Connection) -> list[str]:

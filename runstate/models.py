@@ -135,6 +135,41 @@ spooled_lists = Table(
     **INNODB,
 )
 
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("cause", text_key(191), primary_key=True),
+    Column("status", ascii_word(10), nullable=False),
+    Column("level", ascii_word(4), nullable=False),
+    Column("found", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("since", moment(), nullable=False),
+    Column("fired_at", moment()),
+    Column("seen_at", moment(), nullable=False),
+    **INNODB,
+)
+
+alert_notices = Table(
+    "alert_notices",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=True),
+    Column("channel", ascii_word(10), nullable=False),
+    Column("cause", text_key(191), nullable=False),
+    Column("event", ascii_word(10), nullable=False),
+    Column("level", ascii_word(4), nullable=False),
+    Column("found", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("at", moment(), nullable=False),
+    # When it is to be sent (again); NULL: given up.
+    Column("due_at", moment()),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("sent_at", moment()),
+    Column("error", VARCHAR(500)),
+    Index("ix_alert_notices_due", "sent_at", "due_at"),
+    Index("ix_alert_notices_at", "at"),
+    **INNODB,
+)
+
 job_attempts = Table(
     "job_attempts",
     metadata,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
+from runstate import alerts
+
 BATCH_ROWS = 1000
 KEYED_DAYS = 30
 """A run with an idempotency key is kept at least so long, whatever the policy says: its key must stay taken."""
@@ -146,6 +148,11 @@ def forget_letters(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -
 def forget_audit(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -> int:
     """Delete up to ``most`` old entries of the audit log."""
     return _delete(connection, "audit_log", _OLD_AUDIT, keep, most)
+
+
+def forget_notices(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -> int:
+    """Delete up to ``most`` notices of alerts that are as old as the audit log may become."""
+    return alerts.forget_notices(connection, keep.audit_days, most)
 
 
 def _delete(connection: Connection, table: str, old: str, keep: Keep, most: int) -> int:

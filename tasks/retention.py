@@ -20,7 +20,7 @@ from tasks.kinds import Args, JobKind, Json, Work
 from tasks.registry import kinds
 from tasks.settings import settings
 
-PARTS = ("runs", "dead_letters", "audit_log")
+PARTS = ("runs", "dead_letters", "audit_log", "alert_notices")
 SLICE_S = 5.0
 """How long one job forgets before it leaves the rest to a further one."""
 BATCH_RUNS = 100
@@ -89,6 +89,7 @@ def batches(part: str, keep: Keep) -> Iterator[int]:
         "runs": partial(_forget_of_runs, keep),
         "dead_letters": partial(_forget, purge.forget_letters, keep),
         "audit_log": partial(_forget, purge.forget_audit, keep),
+        "alert_notices": partial(_forget, purge.forget_notices, keep),
     }[part]
     while gone := step():
         yield gone

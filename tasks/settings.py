@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,22 @@ class SettingsMissing(TasksError):
 
 
 _PROVIDER = "EMAIL_PROVIDER_"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AlertSettings:
+    """When alerts fire and whom they tell; without a repr, for the URLs are secrets.  See docs/settings.md."""
+
+    every_s: float = 15.0
+    patience_s: float = 30.0
+    calm_s: float = 60.0
+    stuck_s: float = 1800.0
+    backlog_s: float = 900.0
+    failure_share: float = 0.2
+    email_to: str = ""
+    email_from: str = ""
+    slack_url: str = ""
+    webhook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,6 +62,7 @@ class Settings:
     email_unsubscribe_url: str = ""
     email_providers: Mapping[str, str] = field(default_factory=dict)
     """Name in lower case → SMTP URL, of every ``EMAIL_PROVIDER_<NAME>``; the URLs hold passwords."""
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     keep_days: Mapping[str, int] = field(default_factory=dict)
     """Days that retention keeps what ended, where they differ from `runstate.purge.Keep`."""
     purge_cron: str = "17 3 * * *"
@@ -88,6 +106,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         lock_ttl_s=float(values.get("HOLDFAST_LOCK_TTL_S") or 5.0),
         dispatch_interval_s=float(values.get("HOLDFAST_DISPATCH_INTERVAL_S") or 0.5),
         extra_kinds=_words(values.get("HOLDFAST_KINDS")),
+        alerts=AlertSettings(
+            every_s=float(values.get("HOLDFAST_ALERT_EVERY_S") or 15),
+            patience_s=float(values.get("HOLDFAST_ALERT_PATIENCE_S") or 30),
+            calm_s=float(values.get("HOLDFAST_ALERT_CALM_S") or 60),
+            stuck_s=float(values.get("HOLDFAST_ALERT_STUCK_S") or 1800),
+            backlog_s=float(values.get("HOLDFAST_ALERT_BACKLOG_S") or 900),
+            failure_share=float(values.get("HOLDFAST_ALERT_FAILURE_SHARE") or 0.2),
+            email_to=values.get("ALERT_EMAIL_TO") or "",
+            email_from=values.get("ALERT_EMAIL_FROM") or f"holdfast@{socket.gethostname()}",
+            slack_url=values.get("ALERT_SLACK_URL") or "",
+            webhook_url=values.get("ALERT_WEBHOOK_URL") or "",
+        ),
         keep_days=_numbers(
             runs_days=values.get("HOLDFAST_KEEP_RUNS_DAYS"),
             failed_days=values.get("HOLDFAST_KEEP_FAILED_DAYS"),

@@ -11,12 +11,12 @@ from runstate import nodes
 from runstate.transaction import in_transaction
 from stack.private import Servers
 from tasks import clients
+from tasks.registry import kinds_by_queue
 from tests.integration.machinery import admitted, execute, planned, request
 from tests.integration.ops_command import Ops, Ran
 from tests.kinds import FREE, KEYED
 
 pytestmark = pytest.mark.usefixtures("machinery")
-QUEUES = ("control", "email", "imports")
 
 
 @pytest.fixture
@@ -31,11 +31,16 @@ def beat(name: str, role: str, *queues: str) -> None:
     in_transaction(clients.engine(), lambda c: nodes.beat(c, **identity))  # type: ignore[arg-type]
 
 
+def queues() -> list[str]:
+    """Every queue that should have a worker."""
+    return sorted({"control", *kinds_by_queue()})
+
+
 def all_beat() -> None:
     """Two dispatchers and a worker on every queue."""
     beat("dispatcher-1", "dispatcher")
     beat("dispatcher-2", "dispatcher")
-    beat("all@web1", "worker", *QUEUES)
+    beat("all@web1", "worker", *queues())
 
 
 def levels(ran: Ran) -> dict[str, str]:
@@ -55,7 +60,7 @@ def test_a_healthy_house_is_exit_code_0(ops: Ops) -> None:
 def test_no_dispatcher_and_no_worker_are_told(ops: Ops) -> None:
     """Without a dispatcher it fails; a queue without workers warns, and fails once something waits there."""
     alone = ops("health", "--json")
-    assert levels(alone) == {"dispatchers": "fail", **{f"workers on {queue}": "warn" for queue in QUEUES}}
+    assert levels(alone) == {"dispatchers": "fail", **{f"workers on {queue}": "warn" for queue in queues()}}
     assert alone.code == 1
     beat("dispatcher-1", "dispatcher")
     planned(KEYED, n=3)
@@ -63,9 +68,9 @@ def test_no_dispatcher_and_no_worker_are_told(ops: Ops) -> None:
     waiting = levels(ops("health", "--json"))
     assert waiting == {
         "dispatchers": "warn",
+        **{f"workers on {queue}": "warn" for queue in queues()},
         "workers on control": "fail",
         "workers on imports": "fail",
-        "workers on email": "warn",
     }
 
 
@@ -104,10 +109,10 @@ def test_a_start_for_later_is_not_late(ops: Ops) -> None:
 
 
 def test_work_that_waits_behind_other_work_is_no_trouble_unless_nothing_moves(ops: Ops) -> None:
-    """Jobs that have been due for an hour are fine while their queue moves, and warn when it does not."""
+    """Jobs that have been due for ten minutes are fine while their queue moves, and warn when it does not."""
     all_beat()
     run_id = planned(KEYED, n=9)
-    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 1 HOUR WHERE run_id = :r AND state <> 'done'", r=run_id)
+    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 10 MINUTE WHERE run_id = :r AND state <> 'done'", r=run_id)
     assert levels(ops("health", "--json")) == {}
     execute("UPDATE runs SET heartbeat_at = NOW(6) - INTERVAL 2 MINUTE WHERE run_id = :r", r=run_id)
     assert levels(ops("health", "--json")) == {"work on imports": "warn"}
@@ -117,7 +122,7 @@ def test_a_stale_run_is_named(ops: Ops) -> None:
     """A run that stands still for longer than its kind allows fails, and the advice says how to recover it."""
     all_beat()
     run_id = planned(KEYED, n=9)
-    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 1 HOUR WHERE run_id = :r AND state <> 'done'", r=run_id)
+    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 10 MINUTE WHERE run_id = :r AND state <> 'done'", r=run_id)
     execute("UPDATE runs SET heartbeat_at = NOW(6) - INTERVAL 1 HOUR WHERE run_id = :r", r=run_id)
     found = ops("health", "--json")
     assert levels(found)["stale runs"] == "fail"
@@ -152,7 +157,7 @@ def test_a_mysql_that_is_away_is_told(ops: Ops, servers: Servers) -> None:
         servers.mariadb.start()
     assert found.code == 1
     assert levels(found) == {"mysql": "fail"}
-    assert [check["name"] for check in found.document["checks"]] == ["mysql", "redis", "broker"]
+    assert [check["name"] for check in found.document["checks"]] == ["mysql", "redis", "broker", "disk"]
 
 
 def test_queues_tell_what_waits_and_who_works(ops: Ops) -> None:
