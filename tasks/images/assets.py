@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from tasks.images.sets import VariantSet, hash_of, merged, specs_of, text_of
 
@@ -133,6 +134,16 @@ _DEST = text("INSERT IGNORE INTO image_dests (dest_hash, path) VALUES (:dest_has
 _SET = text("INSERT IGNORE INTO image_sets (set_hash, variants) VALUES (:set_hash, :variants)")
 
 
+_INTRODUCED = text(
+    "SELECT COUNT(*) FROM image_dests d JOIN image_sets s ON s.set_hash = :set_hash WHERE d.dest_hash = :dest_hash"
+)
+
+
+def is_introduced(connection: Connection, dest: str, variants: VariantSet) -> bool:
+    """Whether it is written down what the hashes of this destination and this set stand for."""
+    return bool(connection.scalar(_INTRODUCED, {"dest_hash": hash_of_text(dest), "set_hash": hash_of(variants)}))
+
+
 def write_dest(connection: Connection, path: str) -> None:
     """Say which folder a destination's hash stands for."""
     connection.execute(_DEST, {"dest_hash": hash_of_text(path), "path": path})
@@ -168,11 +179,15 @@ def write_variants(connection: Connection, dest_hash: str, files: Iterable[Varia
     if not ordered:
         return
     values: dict[str, object] = {"dest_hash": dest_hash}
-    rows = []
     for number, file in enumerate(ordered):
-        rows.append(f"(:dest_hash, {', '.join(f':{name}_{number}' for name in _COLUMNS)}, NOW(6))")
         values |= {f"{name}_{number}": getattr(file, name) for name in _COLUMNS}
-    connection.execute(text(_WRITE_VARIANT % ", ".join(rows)), values)
+    connection.execute(_write_variants(len(ordered)), values)
+
+
+@lru_cache(maxsize=64)
+def _write_variants(count: int) -> TextClause:
+    rows = (f"(:dest_hash, {', '.join(f':{name}_{number}' for name in _COLUMNS)}, NOW(6))" for number in range(count))
+    return text(_WRITE_VARIANT % ", ".join(rows))
 
 
 _SOURCE = text(

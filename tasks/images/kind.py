@@ -77,13 +77,14 @@ def make_variants(work: Work) -> Mapping[str, Json]:
         by_spec = {variant.spec_hash(each): (variant, each) for variant in variants for each in variant.formats}
         with work.engine.connect() as connection:
             rows = assets.find_variants(connection, hash_of_text(dest), [probed.sha256])[probed.sha256]
+            introduced = _is_introduced(work.run_id, connection, dest, wanted)
         there = [spec for spec in by_spec if spec in rows and is_complete(rows[spec], storage)]
         missing = {spec: by_spec[spec] for spec in by_spec if spec not in there}
         made = _make(work, real, probed, missing, storage) if missing else []
     failpoints.hit("images.before_record")
     _, _, size, mtime_ns = probed.signature
     row = Source(source, size, mtime_ns, read_ns, probed.sha256, hash_of(wanted))
-    work.on_record(_Rows(dest, _asset(probed), made, there, row, wanted))
+    work.on_record(_Rows(dest, _asset(probed), made, there, row, wanted, introduced=introduced))
     return {
         "images": 1,
         "encoded": len(made),
@@ -119,16 +120,19 @@ class _Rows:
         there: list[str],
         source: Source,
         wanted: VariantSet,
+        *,
+        introduced: bool,
     ) -> None:
         self._dest, self._asset, self._made, self._there = dest, asset, made, there
-        self._source, self._wanted = source, wanted
+        self._source, self._wanted, self._introduced = source, wanted, introduced
 
     def __call__(self, connection: Connection) -> None:
         dest_hash, content = hash_of_text(self._dest), self._asset.content_hash
         if self._there and len(assets.hold_variants(connection, dest_hash, content, self._there)) < len(self._there):
             raise Retry("variants that were there a moment ago have been pruned; they are made again")
-        assets.write_dest(connection, self._dest)
-        assets.write_set(connection, self._wanted)
+        if not self._introduced:
+            assets.write_dest(connection, self._dest)
+            assets.write_set(connection, self._wanted)
         assets.write_asset(connection, self._asset)
         assets.write_variants(connection, dest_hash, self._made)
         assets.write_source(connection, dest_hash, self._source, self._wanted)
@@ -137,8 +141,10 @@ class _Rows:
 def _make(
     work: Work, real: Path, probed: Probed, missing: Mapping[str, tuple[Variant, str]], storage: LocalFolder
 ) -> list[VariantFile]:
-    with _storing(storage), storage.incoming() as folder:
-        rendered = _engine().render(real, list(missing.values()), folder, probed=probed, between=work.stop_if_asked)
+    with _storing(storage):
+        rendered = _engine().render(
+            real, list(missing.values()), storage.incoming(), probed=probed, between=work.stop_if_asked
+        )
         outputs = dict(zip(missing, rendered.outputs, strict=True))
         files = {spec: _variant_file(probed, spec, output) for spec, output in outputs.items()}
         storage.put({files[spec].path: output.path for spec, output in outputs.items()})
@@ -172,6 +178,17 @@ def _engine() -> Engine:
 
 def _storage(args: Args) -> LocalFolder:
     return LocalFolder(args["dest"], settings().image_dest_roots)
+
+
+_last_introduced: str | None = None
+
+
+def _is_introduced(run_id: str, connection: Connection, dest: str, wanted: VariantSet) -> bool:
+    """Whether the rows that all of a run's jobs share are there: seen once, they need not be written by the others."""
+    global _last_introduced
+    if _last_introduced != run_id and assets.is_introduced(connection, dest, wanted):
+        _last_introduced = run_id
+    return _last_introduced == run_id
 
 
 _last_variants: tuple[Json, tuple[Variant, ...]] | None = None

@@ -7,10 +7,8 @@ file system, flushed to the disk, renamed to its name, and the folder that now h
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -37,11 +35,14 @@ class Stored:
 class Storage(Protocol):
     """What the image batches ask of a place for results; names are relative, with ``/`` between folders."""
 
-    def incoming(self) -> AbstractContextManager[Path]:
-        """A local folder of its own for files that are about to be put; gone, with what is left in it, at the end."""
+    def incoming(self) -> Path:
+        """A local folder for files that are about to be put, under names that nobody else has."""
 
     def put(self, files: Mapping[str, Path]) -> None:
-        """Move each file to its name, all of them complete and durable when this returns.  Raises `OSError`."""
+        """Move each file to its name, all of them complete and durable when this returns.
+
+        Raises `OSError`; then none of the given files is left where it was.
+        """
 
     def find(self, name: str) -> Stored | None:
         """The file of this name, None if there is none."""
@@ -60,17 +61,19 @@ class LocalFolder:
         """Use ``path``, which is made if need be; raises `DestRefused` where it leads outside of the roots."""
         self.path = _allowed(path, roots)
 
-    @contextmanager
-    def incoming(self) -> Iterator[Path]:
-        parent = self.path / INCOMING
-        _make_folder(parent)
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def incoming(self) -> Path:
+        folder = self.path / INCOMING
+        _make_folder(folder)
+        return folder
 
     def put(self, files: Mapping[str, Path]) -> None:
+        try:
+            self._put(files)
+        finally:
+            for temporary in files.values():
+                temporary.unlink(missing_ok=True)
+
+    def _put(self, files: Mapping[str, Path]) -> None:
         for temporary in files.values():
             with open(temporary, "rb+") as file:
                 os.fchmod(file.fileno(), FILE_MODE)
@@ -82,7 +85,7 @@ class LocalFolder:
             if not folder.resolve().is_relative_to(self.path):
                 raise DestRefused(str(folder), f"leads out of {self.path}; remove that symbolic link")
         for name, temporary in files.items():
-            _rename(temporary, self.path / name)
+            temporary.rename(self.path / name)
         failpoints.hit("images.renamed")
         for folder in folders:
             _flush_folder(folder)
@@ -99,9 +102,6 @@ class LocalFolder:
             (self.path / name).unlink()
         except FileNotFoundError:
             return False
-        # The folder of an image whose last variant this was; where others are left, it stays.
-        with suppress(OSError):
-            (self.path / name).parent.rmdir()
         return True
 
     def list(self) -> Iterator[Stored]:
@@ -134,15 +134,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir()
         folder.chmod(FOLDER_MODE)
     _flush_folder(folder.parent)
-
-
-def _rename(temporary: Path, path: Path) -> None:
-    try:
-        temporary.rename(path)
-    except FileNotFoundError:
-        # A prune has just taken the empty folder away.
-        _make_folder(path.parent)
-        temporary.rename(path)
 
 
 def _flush_folder(folder: Path) -> None:

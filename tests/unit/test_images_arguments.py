@@ -61,7 +61,7 @@ def test_one_folder_is_one_destination(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(wrong: dict[str, Any], message: str) -> None:
     """With a message that names the argument."""
     with pytest.raises(BadArguments, match=message):
-        batch_arguments(**({"sources": ["a.jpg"], "variants": [SMALL], "dest": "/d"} | wrong))
+        batch_arguments(**{"sources": ["a.jpg"], "variants": [SMALL], "dest": "/d", **wrong})
 
 
 def test_a_start_decides_about_the_variants_that_it_names() -> None:
