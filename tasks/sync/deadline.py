@@ -20,6 +20,7 @@ class Deadline:
         self.at = time.monotonic() + seconds
         self.expired = False
         self._wire: socket.socket | None = None
+        self._to_close: list[socket.socket] = []
 
     def watch(self, wire: socket.socket | None) -> None:
         """The connection to cut.  Raises `TimeoutError` if it is too late already."""
@@ -35,6 +36,10 @@ class Deadline:
             with suppress(OSError):
                 self._wire.shutdown(socket.SHUT_RDWR)
 
+    def close_at_end(self, wire: socket.socket) -> None:
+        """Close this when the block is left: nobody needs it after that."""
+        self._to_close.append(wire)
+
     def __enter__(self) -> Deadline:
         _watcher.add(self)
         return self
@@ -43,6 +48,8 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _watcher.remove(self)
+        for wire in self._to_close:
+            wire.close()
 
 
 class _Watcher:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -87,10 +86,15 @@ class _Watched:
 
     def close(self: Any) -> None:
         super().close()  # type: ignore[misc]
-        if self._wire is not None:
-            with suppress(OSError):
-                self._wire.close()
-            self._wire = None
+        wire, self._wire = self._wire, None
+        if wire is None:
+            return
+        call = getattr(_under_way, "call", None)
+        if call is None:
+            wire.close()
+        else:
+            # An answer that ends with its connection is closed here before it is read: it must still be possible to cut it.
+            call.deadline.close_at_end(wire)
 
 
 class _Http(_Watched, HTTPConnection):

@@ -1,0 +1,457 @@
+"""HTTP to one host: what was sent, what may come back, where requests may go."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from tasks.sync import gate
+from tasks.sync.addresses import AddressGuard
+from tasks.sync.auth import Credentials, split_address
+from tasks.sync.http import Http, HttpOptions
+from tasks.sync.http_answer import check
+from tasks.sync.remote_errors import (
+    AuthFailed,
+    BadAnswer,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    RemoteError,
+    Unavailable,
+    Unusable,
+    VersionMoved,
+)
+from tests.raw_http import RawServer, answer, answering, raw_server
+from tests.waiting import wait_until
+
+QUICK = HttpOptions(connect_s=1, read_s=0.2, total_s=1, max_bytes=100_000)
+OK = answer("200 OK", b"{}")
+
+
+def http(server: RawServer, options: HttpOptions = QUICK, **more: Any) -> Http:
+    return Http(server.url, options=options, **more)
+
+
+def drop_before_reading(connection: socket.socket, server: RawServer) -> None:
+    # Closed with what was not read: the other side gets a reset.
+    connection.close()
+
+
+def drop_after_reading(connection: socket.socket, server: RawServer) -> None:
+    server.read_request(connection)
+
+
+def never_answer(connection: socket.socket, server: RawServer) -> None:
+    server.read_request(connection)
+    server.over.wait(10)
+
+
+def answer_half(connection: socket.socket, server: RawServer) -> None:
+    server.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+
+def answer_nonsense(connection: socket.socket, server: RawServer) -> None:
+    server.read_request(connection)
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize(
+    "behave",
+    (drop_before_reading, drop_after_reading, never_answer, answer_half, answer_nonsense),
+    ids=lambda f: f.__name__,
+)
+def test_a_write_that_was_sent_and_not_answered_is_unknown(behave: Callable[..., None]) -> None:
+    """Whatever happens after the first byte, a write may have been done; a read may be made again."""
+    with raw_server(behave) as server:
+        client = http(server)
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            with pytest.raises(OutcomeUnknown):
+                client.request(method, client.url("items"), content={})
+        with pytest.raises(Unavailable):
+            client.request("GET", client.url("items"))
+        assert server.connections == 5
+
+
+def test_a_write_that_found_nobody_was_not_done() -> None:
+    """A refused connection, an unknown name and a handshake that nobody answers come before the first byte."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    for address in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid"):
+        with pytest.raises(Unavailable, match="not sent"):
+            Http(address, options=QUICK).request("POST", f"{address}/items", content={})
+
+
+def test_a_handshake_that_fails_comes_before_the_request() -> None:
+    """A server that speaks no TLS, and one that is silent, got no request."""
+    for behave in (answer_nonsense, never_answer):
+        with raw_server(behave) as server:
+            address = server.url.replace("http://", "https://")
+            with pytest.raises(Unavailable, match="not sent"):
+                Http(address, options=QUICK).request("POST", f"{address}/items", content={})
+
+
+def test_no_answer_takes_longer_than_its_time() -> None:
+    """A byte now and then keeps every socket's time-out happy; the whole request ends all the same, head or body."""
+
+    def drip(head: bytes) -> Callable[[socket.socket, RawServer], None]:
+        def behave(connection: socket.socket, server: RawServer) -> None:
+            server.read_request(connection)
+            connection.sendall(head)
+            while not server.over.wait(0.05):
+                connection.sendall(b"x")
+
+        return behave
+
+    for head in (
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+    ):
+        with raw_server(drip(head)) as server:
+            client = http(server)
+            started = time.monotonic()
+            with pytest.raises(Unavailable, match="whole request"):
+                client.request("GET", client.url("items"))
+            assert 0.9 < time.monotonic() - started < 3
+
+
+def test_connections_are_reused() -> None:
+    """One connection serves many requests, also after an error of the API's own."""
+    with raw_server(answering(OK, answer("400 Bad", b"no"), OK)) as server:
+        client = http(server)
+        for _ in range(5):
+            client.request("GET", client.url("items"))
+        client.request("POST", client.url("items"), content={})
+        assert server.connections == 1
+
+
+def test_a_read_on_a_connection_that_was_closed_meanwhile_is_made_again() -> None:
+    """Servers close idle connections as they like: that is no outage.  A write is never repeated."""
+
+    def answer_once(connection: socket.socket, server: RawServer) -> None:
+        server.read_request(connection)
+        connection.sendall(OK)
+        # The next request is read, and then the connection goes.
+        server.read_request(connection)
+
+    with raw_server(answer_once) as server:
+        client = http(server)
+        for _ in range(3):
+            assert client.request("GET", client.url("items")).status == 200
+        with pytest.raises(OutcomeUnknown):
+            client.request("POST", client.url("items"), content={})
+        assert sum(b"POST" in request for request in server.requests) == 1
+
+
+def test_a_long_answer_is_cut() -> None:
+    """More than max_bytes is refused, whether or not the length is said; a write's may have been done."""
+    endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    for reply in (answer("200 OK", b"x" * 100_001), endless + b"10000\r\n" + b"x" * 0x10000 + b"\r\n0\r\n\r\n"):
+        with raw_server(answering(reply)) as server:
+            client = http(server)
+            with pytest.raises(BadAnswer, match="100000 bytes"):
+                client.request("GET", client.url("items"))
+            with pytest.raises(OutcomeUnknown):
+                client.request("POST", client.url("items"), content={})
+
+
+def test_a_gzip_bomb_costs_little() -> None:
+    """A megabyte that unpacks to a gigabyte is given up at the cap, without its memory."""
+    bomb = gzip.compress(bytes(300_000_000), compresslevel=1)
+    with raw_server(answering(answer("200 OK", bomb, "Content-Encoding: gzip"))) as server:
+        client = http(server)
+        tracemalloc.start()
+        with pytest.raises(BadAnswer, match="100000 bytes"):
+            client.request("GET", client.url("items"))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8_000_000
+
+
+@pytest.mark.parametrize(
+    "body, encoding, expected",
+    (
+        (gzip.compress(b"[1]"), "gzip", b"[1]"),
+        (b"[1]", "identity", b"[1]"),
+        (b"[1]", "gzip", None),
+        (gzip.compress(b"[1]")[:-6], "gzip", None),
+        (b"[1]", "br", None),
+    ),
+)
+def test_only_what_was_asked_for_is_unpacked(body: bytes, encoding: str, expected: bytes | None) -> None:
+    """gzip is unpacked, whole or not at all; other packings are refused."""
+    with raw_server(answering(answer("200 OK", body, f"Content-Encoding: {encoding}"))) as server:
+        client = http(server)
+        if expected is None:
+            with pytest.raises(BadAnswer):
+                client.request("GET", client.url("items"))
+        else:
+            assert client.request("GET", client.url("items")).body == expected
+
+
+def test_a_long_error_is_shortened() -> None:
+    """A page of HTML behind a 400 is no trouble of its own, and messages have its beginning only."""
+    with raw_server(answering(answer("400 Bad", b"<p>no\n" * 50_000))) as server:
+        client = http(server, HttpOptions())
+        reply = client.request("GET", client.url("items"))
+        assert len(reply.body) == 64 * 1024
+        with pytest.raises(Rejected) as refused:
+            check(reply)
+        assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "location",
+    (
+        "http://elsewhere.example/items",
+        "https://127.0.0.1/items",
+        "//elsewhere.example/",
+        "http://a@127.0.0.1/",
+        "file:///etc/passwd",
+    ),
+)
+def test_a_redirect_to_another_host_is_refused(location: str) -> None:
+    """Neither the request nor its credentials go there."""
+    with raw_server(answering(answer("302 Found", b"", f"Location: {location}"))) as server:
+        client = http(server, credentials=Credentials.bearer("secret"))
+        with pytest.raises(BadAnswer, match="another host"):
+            client.request("GET", client.url("items"))
+        assert len(server.requests) == 1
+
+
+def test_redirects_within_the_host_are_followed_by_reads_only() -> None:
+    """A GET arrives, a POST does not become one; and circles end."""
+    with raw_server(answering(answer("301 Moved", b"", "Location: /v2/items"), OK)) as server:
+        client = http(server)
+        assert client.request("GET", client.url("items")).status == 200
+        assert server.requests[1].startswith(b"GET /v2/items ")
+    with raw_server(answering(answer("301 Moved", b"", "Location: /items"))) as server:
+        client = http(server)
+        with pytest.raises(Rejected):
+            check(client.request("POST", client.url("items"), content={}))
+        assert len(server.requests) == 1
+        with pytest.raises(BadAnswer, match="redirects"):
+            client.request("GET", client.url("items"))
+
+
+def test_a_link_to_another_host_is_refused() -> None:
+    """What an API calls its next page must be its own."""
+    client = Http("https://api.example/v1")
+    for url in (
+        "https://evil.example/v1/items",
+        "http://api.example/v1/items",
+        "https://api.example:444/",
+        "https://api.example@evil.example/",
+    ):
+        with pytest.raises(BadAnswer, match="another host"):
+            client.request("GET", url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    (
+        "10.0.0.5",
+        "127.0.0.1",
+        "169.254.169.254",
+        "::1",
+        "::ffff:10.0.0.5",
+        "fd00::1",
+        "64:ff9b::a00:5",
+        "0.0.0.0",
+        "100.64.0.1",
+    ),
+)
+def test_a_name_that_leads_into_the_network_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address that is connected to counts, not the name; allow_private lets internal names through, never the metadata's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(family, socket.SOCK_STREAM, 6, "", (host, 80))])
+    with pytest.raises(Unusable, match="refused"):
+        Http("http://api.example", options=QUICK).request("POST", "http://api.example/items", content={})
+    guard = AddressGuard("api.example", allow_private=True)
+    assert guard.allows(ip_address(host)) is (host not in ("169.254.169.254", "0.0.0.0"))
+
+
+@pytest.mark.parametrize(
+    "base, address, allowed",
+    (
+        ("10.0.0.5", "10.0.0.5", True),
+        ("10.0.0.5", "10.0.0.6", False),
+        ("localhost", "127.0.0.1", True),
+        ("localhost", "::1", True),
+        ("localhost", "10.0.0.5", False),
+        ("169.254.169.254", "169.254.169.254", False),
+        ("api.example", "93.184.216.34", True),
+        ("api.example", "2606:2800:220:1::1", True),
+        ("api.example", "::ffff:93.184.216.34", True),
+        ("api.example", "2002:a00:5::1", False),
+        ("api.example", "224.0.0.1", False),
+    ),
+)
+def test_a_private_address_must_be_meant(base: str, address: str, allowed: bool) -> None:
+    """Whoever writes 10.0.0.5 or localhost into the base URL means it; a name may only lead to the world."""
+    assert AddressGuard(base).allows(ip_address(address)) is allowed
+
+
+def test_the_environment_decides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """No proxy and no password of the worker's environment goes along, and cookies are not kept."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login root password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with raw_server(answering(answer("200 OK", b"{}", "Set-Cookie: a=b"))) as server:
+        client = http(server)
+        for _ in range(2):
+            client.request("GET", client.url("items"))
+        assert not any(b"uthorization" in request or b"Cookie" in request for request in server.requests)
+        assert b"User-Agent: holdfast-sync/1\r\n" in server.requests[0]
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    """Neither in reprs nor in errors, though the server repeats what it was sent."""
+
+    def echo(connection: socket.socket, server: RawServer) -> None:
+        connection.sendall(answer("400 Bad", server.read_request(connection)))
+
+    for user_info, sent in (("tok%40en-1234", b"Bearer tok@en-1234"), ("me:pass%20word", b"Basic bWU6cGFzcyB3b3Jk")):
+        with raw_server(echo) as server:
+            client = Http(server.url.replace("http://", f"http://{user_info}@"), options=QUICK)
+            reply = client.request("GET", client.url("items"))
+            assert sent in server.requests[0]
+            with pytest.raises(Rejected) as refused:
+                check(reply)
+            shown = f"{refused.value} {refused.value.body} {client!r} {reply!r}"
+            assert not any(secret in shown for secret in ("tok@en-1234", "tok%40en", "pass", "bWU6"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    (
+        "ftp://x",
+        "https://",
+        "api.example/v1",
+        "https://x?key=secret",
+        "https://x/#secret",
+        "https://x:secret",
+        "http://[secret/",
+    ),
+)
+def test_an_address_that_is_none_is_refused_without_showing_it(address: str) -> None:
+    """A secret may stand anywhere in it."""
+    with pytest.raises(ValueError) as refused:
+        split_address(address)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "status, headers, read, write",
+    (
+        ("429 Too Many", "Retry-After: 7", RateLimited, RateLimited),
+        ("403 Forbidden", "Retry-After: 7", RateLimited, RateLimited),
+        ("503 Unavailable", "Retry-After: 7", Unavailable, Unavailable),
+        ("502 Bad Gateway", "X: y", Unavailable, OutcomeUnknown),
+        ("500 Error", "X: y", Unavailable, OutcomeUnknown),
+        ("504 Timeout", "X: y", Unavailable, OutcomeUnknown),
+        ("408 Timeout", "X: y", Unavailable, Unavailable),
+        ("401 Unauthorized", "X: y", AuthFailed, AuthFailed),
+        ("403 Forbidden", "X: y", AuthFailed, AuthFailed),
+        ("404 Not Found", "X: y", NotFound, NotFound),
+        ("410 Gone", "X: y", NotFound, NotFound),
+        ("412 Precondition", "X: y", VersionMoved, VersionMoved),
+        ("422 Unprocessable", "X: y", Rejected, Rejected),
+        ("304 Not Modified", "X: y", Rejected, Rejected),
+    ),
+)
+def test_a_status_has_one_meaning(status: str, headers: str, read: type, write: type) -> None:
+    """What was surely not done is told from what may have been."""
+    with raw_server(answering(answer(status, b"", headers))) as server:
+        client = http(server)
+        for method, error in (("GET", read), ("PATCH", write)):
+            with pytest.raises(RemoteError) as raised:
+                check(client.request(method, client.url("items")))
+            assert type(raised.value) is error
+            assert raised.value.status == int(status.split(maxsplit=1)[0])
+            assert getattr(raised.value, "retry_after_s", None) == (7 if headers.startswith("Retry") else None)
+
+
+def test_every_request_passes_the_gate() -> None:
+    """A closed gate keeps the request back, an open one hears each answer with the wait that it asks for."""
+    heard: list[tuple[int | None, float | None]] = []
+
+    class Gate:
+        closed = False
+
+        def before_request(self) -> None:
+            if self.closed:
+                raise RateLimited("parked", retry_after_s=3)
+
+        def after_answer(self, status: int | None, wait_s: float | None) -> None:
+            heard.append((status, wait_s))
+
+    doorman = Gate()
+    with raw_server(
+        answering(OK, answer("200 OK", b"{}", "Backoff: 9"), answer("429 No", b"", "Retry-After: 60"))
+    ) as server:
+        client = http(server)
+        with gate.gated(doorman):
+            for _ in range(3):
+                client.request("GET", client.url("items"))
+            doorman.closed = True
+            with pytest.raises(RateLimited, match="parked"):
+                client.request("GET", client.url("items"))
+        assert heard == [(200, None), (200, 9.0), (429, 60.0)]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("body", (b"", b"nope", b"[" * 100_000, b"NaN", b"\xff\xfe"))
+def test_what_is_not_json_is_an_answer_that_cannot_be_used(body: bytes) -> None:
+    """To a read; after a write nobody knows what was done."""
+    with raw_server(answering(answer("200 OK", body))) as server:
+        client = http(server)
+        with pytest.raises(BadAnswer):
+            client.request("GET", client.url("items")).json()
+        with pytest.raises(OutcomeUnknown):
+            client.request("POST", client.url("items"), content={}).json()
+
+
+def test_what_is_no_json_is_not_sent() -> None:
+    """Neither NaN nor a set leaves the machine."""
+    with raw_server(answering(OK)) as server:
+        client = http(server)
+        for content in ({"x": float("nan")}, {"x": {1, 2}}):
+            with pytest.raises(Rejected):
+                client.request("POST", client.url("items"), content=content)
+        assert server.requests == []
+
+
+def test_a_forked_child_has_deadlines_of_its_own() -> None:
+    """The watching thread does not survive a fork; the child starts one."""
+    with raw_server(answering(OK)) as server:
+        client = http(server)
+        client.request("GET", client.url("items"))
+    with raw_server(never_answer) as server:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            patient = http(server, HttpOptions(read_s=60, total_s=0.3))
+            try:
+                patient.request("GET", patient.url("items"))
+            except Unavailable as error:
+                os.write(write, str(error).encode())
+            os._exit(0)
+        os.close(write)
+        ended: list[int] = []
+        threading.Thread(target=lambda: ended.append(os.waitpid(child, 0)[1]), daemon=True).start()
+        wait_until(lambda: ended, 10)
+        assert b"whole request" in os.read(read, 1000)
+        os.close(read)
