@@ -17,6 +17,7 @@ _OPENING = {"block_begin": "block_end", "variable_begin": "variable_end", "comme
 _RAW_TEXT = ("style", "script", "title", "textarea")
 _STYLED_BY = ("class", "id", "style")
 _WORD = "jq{}z{}q"
+_CONTROL = re.compile(r"^(\{[%{])[-+]|[-+]([%}]\})$")
 # Text that was none of the Jinja but would become some: out of character references, or out of {% raw %}.
 _JINJA = re.compile(r"\{[{%#]")
 
@@ -69,7 +70,10 @@ class Marked:
         """``marked``, something made of the HTML, with the Jinja back; None unless every block is there once."""
         blocks = sorted(marker for marker, piece in self.jinja.items() if piece.kind == "block")
         found = sorted(marker for marker in self.markers_in(marked) if self.jinja[marker].kind == "block")
-        return self.filled(marked) if found == blocks and not _JINJA.search(marked) else None
+        if found != blocks or _JINJA.search(marked):
+            return None
+        # What a {%- or trim_blocks takes away is gone from the HTML already; here line ends are the converter's affair.
+        return self._pattern.sub(lambda match: _CONTROL.sub(r"\1\2", self.jinja[match[0]].text.strip()), marked)
 
     def filled(self, marked: str) -> str:
         """``marked`` with the Jinja in place of its markers."""

@@ -262,6 +262,8 @@ class TestText:
             ("<p>Hello {{ x }},</p><p><a href='{{ url }}'>{{ x }}</a> <a href='{{ url }}'>{{ url }}</a></p>", True),
             ("<ul>{% for n in ns %}<li>{{ n }}</li>{% endfor %}</ul>", True),
             ("<table>{% for n in ns %}<tr><td>{{ n }}</td><td>x</td></tr>{% endfor %}</table><p>end</p>", True),
+            ("<ul>\n{% for n in ns %}\n<li>{{ n }}</li>\n{% endfor %}\n</ul>", True),
+            ("<p>a</p>\n{%- for n in ns -%}\n<p>{{ n }}</p>\n{%- endfor -%}\n<p>end</p>", True),
             ("{% if x %}<p>yes</p>{% else %}<p>no</p>{% endif %}<p>end</p>", True),
             ("a {% if x %}b {% endif %}c", True),
             ("<title>{{ x }}</title>a", True),

@@ -1,0 +1,1 @@
+"""A newsletter: its campaign, its templates, a few subscribers, and the page behind its unsubscribe links."""
