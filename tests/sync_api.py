@@ -90,7 +90,8 @@ class Api:
         newest = max([place["since"], *(int(r.version or 0) for r in page)])
         more = len(changed) > self.page_size
         self.after("list", str(cursor))
-        return Page(page, {"since": newest, "full": place["full"]} if more else None, newest, full=place["full"])
+        everything = bool(place["full"])
+        return Page(page, {"since": newest, "full": everything} if more else None, newest, full=everything)
 
     def get(self, remote_id: str) -> Record | None:
         self._call("get", remote_id)

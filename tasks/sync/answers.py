@@ -68,12 +68,17 @@ class Recorded:
     counts: Counter[str]
 
 
-def record_answers(connection: Connection, scene: Scene, answers: Sequence[Answer]) -> Recorded:
-    """Record these answers in one transaction: links, rows where the API's state must be merged, ledger, audit, outbox."""
+def record_answers(
+    connection: Connection, scene: Scene, answers: Sequence[Answer], *, merge_moved: bool = True
+) -> Recorded:
+    """Record these answers in one transaction: links, rows where the API's state must be merged, ledger, audit, outbox.
+
+    ``merge_moved``  merge a record that moved; else it is only noted, to be read by the next run
+    """
     recorded = Recorded([], [], Counter())
     now = links.by_local(connection, scene.pair, (a.planned.local_id for a in answers))
     rows = scene.table.read(connection, (a.planned.local_id for a in answers), lock=True)
-    book = _Book(scene, recorded)
+    book = _Book(scene, recorded, merge_moved=merge_moved)
     for answer in answers:
         book.enter(answer, now.get(answer.planned.local_id), rows.get(answer.planned.local_id))
     recorded.counts += apply(connection, scene, [decision for _, decision in book.decisions])
@@ -90,7 +95,8 @@ def record_answers(connection: Connection, scene: Scene, answers: Sequence[Answe
 class _Book:
     """What is to be written for a batch of answers, collected one by one."""
 
-    def __init__(self, scene: Scene, recorded: Recorded) -> None:
+    def __init__(self, scene: Scene, recorded: Recorded, *, merge_moved: bool) -> None:
+        self.merge_moved = merge_moved
         self.scene = scene
         self.recorded = recorded
         self.decisions: list[tuple[Entry, Decision]] = []
@@ -113,7 +119,9 @@ class _Book:
             self._refuse(planned, came)
         elif isinstance(came, RemoteError) and not isinstance(came, VersionMoved | NotFound):
             self._later(planned)
-        elif (link.seq if link else None) != (planned.link.seq if planned.link else None):
+        elif (link.seq if link else None) != (planned.link.seq if planned.link else None) or (
+            isinstance(came, VersionMoved | NotFound) and not (self.merge_moved or answer.read)
+        ):
             self._overtaken(planned, came)
         elif isinstance(came, NotFound) or (came is None and planned.write.op == "delete"):
             self._gone(planned, link, row, deleted_by_us=came is None)

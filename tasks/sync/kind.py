@@ -54,7 +54,7 @@ def plan_sync_run(_args: Args) -> Iterator[Json]:
 def perform_sync(work: Work) -> Mapping[str, Json]:
     """Do one step."""
     with failing_the_run():
-        scene = scene_of(work)
+        scene = scene_for(work, work.args["connection"], work.args["kind"])
     step = _STEPS[work.payload["do"]]
     with failing_the_run(), calling(work, scene):
         return step(work, scene)
@@ -305,9 +305,8 @@ def finish_sync(work: Work) -> Mapping[str, Json]:
 _tables: dict[tuple[str, str, str], LocalTable] = {}
 
 
-def scene_of(work: Work) -> Scene:
+def scene_for(work: Work, connection: str, name: str) -> Scene:
     """Connection, kind, table and connector of a run; the table is read from the schema once per run and process."""
-    connection, name = work.args["connection"], work.args["kind"]
     kind = declared(connection, name)
     key = (work.run_id, connection, name)
     if key not in _tables:

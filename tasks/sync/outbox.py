@@ -156,6 +156,27 @@ def reject(connection: Connection, entries: Sequence[Entry]) -> None:
         )
 
 
+def find(connection: Connection, pair: Pair, entities: Iterable[str]) -> list[Entry]:
+    """The pending entries of these entities."""
+    query = (
+        select(_T.id, _T.entity, _T.seq, _T.intent)
+        .where(
+            _T.connection == pair.connection,
+            _T.kind == pair.kind,
+            _T.entity.in_(sorted(set(entities))),
+            _T.state == PENDING,
+        )
+        .order_by(_T.id)
+    )
+    return [Entry(row.id, row.entity, row.seq, load(row.intent)) for row in connection.execute(query)]
+
+
+def states(connection: Connection, entry_ids: Iterable[int]) -> dict[int, str]:
+    """The states of those of these entries that are still there."""
+    query = select(_T.id, _T.state).where(_T.id.in_(sorted(entry_ids)))
+    return {row.id: row.state for row in connection.execute(query)}
+
+
 def counts(connection: Connection, pair: Pair) -> dict[str, int]:
     """How many entries there are of each state."""
     query = (

@@ -64,12 +64,19 @@ def entry_of(decision: Decision, seen: Seen | None) -> Entry | None:
         link_seq=link.seq if link is not None else None,
         local_hash=hash_of(row.values) if row is not None else None,
         remote_hash=hash_of(remote) if remote is not None else None,
-        remote_version=seen.version if seen is not None else (link.version if link is not None else None),
+        remote_version=_version(decision, seen),
         local_change=_change(decision.local, decision.local_values, row.values if row is not None else None),
         remote_change=_change(decision.remote, decision.remote_values, remote),
         conflicts=[{"field": c.field, "base": c.base, "local": c.local, "remote": c.remote} for c in decision.clashes]
         or None,
     )
+
+
+def _version(decision: Decision, seen: Seen | None) -> str | None:
+    if seen is None:
+        return decision.before.version if decision.before is not None else None
+    # A tombstone has a version, and what is asked for and not there has none.
+    return seen.version if seen.values is not None else None
 
 
 def _change(do: Do, values: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -55,9 +55,12 @@ class Pushed:
     left: int = 0
 
 
-def push(scene: Scene, entries: Sequence[Entry], checkpoint: Checkpoint, *, deletes: bool) -> Pushed:
+def push(
+    scene: Scene, entries: Sequence[Entry], checkpoint: Checkpoint, *, deletes: bool, merge_again: bool = True
+) -> Pushed:
     """Have these entities agree; whatever does not stays in the outbox.
 
+    ``merge_again``  merge what moved while it was being written and write again; else it is left to be read by the next run
     ``checkpoint``  runs a function in a transaction that commits only while the job is this worker's (`Work.checkpoint`)
     """
     pushed = Pushed()
@@ -65,7 +68,7 @@ def push(scene: Scene, entries: Sequence[Entry], checkpoint: Checkpoint, *, dele
     waiting = [entry for entry in entries if entry.local_id is not None]
     doubtful = [entry for entry in waiting if entry.intent is not None]
     ready = [entry for entry in waiting if entry.intent is None]
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if merge_again else 1):
         if pushed.stopped is None and doubtful:
             ready += _resolve(scene, doubtful, checkpoint, pushed)
             doubtful = []
@@ -76,15 +79,17 @@ def push(scene: Scene, entries: Sequence[Entry], checkpoint: Checkpoint, *, dele
             ready = []
             break
         answers, pushed.stopped = _call(scene.connector, planned)
-        recorded = _record(scene, answers, checkpoint, pushed)
+        recorded = _record(scene, answers, checkpoint, pushed, merge_moved=merge_again)
         ready = recorded.again
         doubtful = [replace(plan.entry, intent=intent_of(plan)) for plan in recorded.doubtful]
     pushed.left = len(ready) + len(doubtful)
     return pushed
 
 
-def _record(scene: Scene, answers: Sequence[Answer], checkpoint: Checkpoint, pushed: Pushed) -> Recorded:
-    recorded: Recorded = checkpoint(lambda c: record_answers(c, scene, answers))
+def _record(
+    scene: Scene, answers: Sequence[Answer], checkpoint: Checkpoint, pushed: Pushed, *, merge_moved: bool = True
+) -> Recorded:
+    recorded: Recorded = checkpoint(lambda c: record_answers(c, scene, answers, merge_moved=merge_moved))
     pushed.counts += recorded.counts
     return recorded
 

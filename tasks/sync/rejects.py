@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, func, select
 
+from tasks.sync import outbox
 from tasks.sync.links import Pair
 from tasks.sync.tables import sync_rejects
 from tasks.sync.values import dump
@@ -55,10 +56,13 @@ def clear(connection: Connection, pair: Pair, entities: Iterable[str]) -> None:
         )
 
 
-def any_of(connection: Connection, pair: Pair) -> bool:
-    """Whether there are any."""
+def take_all(connection: Connection, pair: Pair) -> int:
+    """Put every reject into the outbox and forget it; if its cause is still there, the next run rejects it again."""
     where = (_T.connection == pair.connection, _T.kind == pair.kind)
-    return connection.execute(select(_T.id).where(*where).limit(1)).first() is not None
+    found = connection.execute(select(_T.id, _T.entity).where(*where).order_by(_T.entity).with_for_update()).all()
+    outbox.add(connection, pair, [row.entity for row in found])
+    connection.execute(sync_rejects.delete().where(_T.id.in_([row.id for row in found])))
+    return len(found)
 
 
 def count(connection: Connection, pair: Pair) -> int:
