@@ -132,7 +132,7 @@ def test_a_preview_tells_what_would_stop_the_campaign(tmp_path: Path, monkeypatc
     path = tmp_path / "list.csv"
     path.write_text("email,name\na@example.com,\n")
     html = "<link rel='stylesheet' href='x.css'><p>{{ name }}</p>" + "x" * 110_000
-    others = {"name": "c", "recipients": str(path), "sender": "a@example.com", "subject": "x"}
+    others: dict[str, Any] = {"name": "c", "recipients": str(path), "sender": "a@example.com", "subject": "x"}
     (one,) = preview(campaign_arguments(template={"html": html}, **others))
     assert [word for word in ("empty: name", "Gmail", "unsubscribe link", "<link>") if word in "\n".join(one.warnings)] == [
         "empty: name", "Gmail", "unsubscribe link", "<link>",
