@@ -107,7 +107,12 @@ def test_a_decoder_that_dies_ends_the_image_by_name(own: Engine, samples: Path, 
         left.unlink()
     pid = decoder_of(own).pid
     os.kill(pid, signal.SIGSTOP)
-    killer = threading.Timer(0.2, lambda: (os.kill(pid, number), os.kill(pid, signal.SIGCONT)))
+
+    def strike() -> None:
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
+
+    killer = threading.Timer(0.2, strike)
     killer.start()
     with pytest.raises(ImageError, match=signal.Signals(number).name) as refused:
         own.render(samples / "rgb.jpg", SMALL, into)
