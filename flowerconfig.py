@@ -14,6 +14,7 @@ _sys.path.insert(0, str(_here))
 
 from urllib.parse import urlsplit as _urlsplit
 
+from ops.pages import install as _install_pages
 from stack.endpoints import free_port as _free_port
 from stack.endpoints import port_is_free as _port_is_free
 from stack.envfile import read_env as _read_env
@@ -35,7 +36,13 @@ if not _of_the_stack and not _port_is_free(port):
     # The stack's own Flower has it; one that is started by hand takes another (or --port).
     port = _free_port()
 
-basic_auth = [f"{_values.get('FLOWER_USER', 'holdfast')}:{_password}"]
+_user = _values.get("FLOWER_USER") or "holdfast"
+if not _values.get("FLOWER_AUTH"):
+    # The generated user, and those of FLOWER_BASIC_AUTH.  With OAuth (FLOWER_AUTH) neither: Flower would ask for both.
+    basic_auth = [f"{_user}:{_password}", *(_values.get("FLOWER_BASIC_AUTH") or "").split(",")]
+    basic_auth = [pair for pair in basic_auth if ":" in pair]
+# The operators' pages, with tabs on each page of Flower, and who may do what on them.
+_install_pages(roles=_values.get("FLOWER_ROLES"), admin=_user)
 
 # Its history would die with the process; saved only at exit, it would die with a crash.
 persistent = _of_the_stack

@@ -222,7 +222,7 @@ def letter_groups(connection: Connection, which: Filter, *, most: int = 100) -> 
         LetterGroup(
             row.kind,
             row.fingerprint,
-            int(row.count),
+            int(row._mapping["count"]),
             told[row.last_id].error_class,
             told[row.last_id].error,
             told[row.first_id].first_failed_at,

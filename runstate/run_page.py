@@ -101,3 +101,16 @@ def children(connection: Connection, run_id: str, *, most: int = 10) -> list[Map
         {"run_id": run_id, "most": most},
     ).mappings()
     return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def attempts_of_job(connection: Connection, run_id: str, job_no: int, *, most: int = 50) -> list[Attempt]:
+    """The newest attempts of one job."""
+    rows = connection.execute(
+        text(
+            "SELECT job_no, claim_no, worker, started_at, duration_ms, peak_memory_kb, outcome, error_class,"
+            " LEFT(error, 600) AS error FROM job_attempts WHERE run_id = :run_id AND job_no = :job_no"
+            " ORDER BY claim_no DESC LIMIT :most"
+        ),
+        {"run_id": run_id, "job_no": job_no, "most": most},
+    ).mappings()
+    return [Attempt(**row) for row in rows]
