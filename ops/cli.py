@@ -14,7 +14,23 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from locks import LocksError
-from ops import check, dead_letters, email, exits, health, held_locks, images, limits, purge, queues, rejects, runs
+from ops import (
+    check,
+    dead_letters,
+    email,
+    exits,
+    health,
+    held_locks,
+    images,
+    limits,
+    metrics,
+    purge,
+    queues,
+    rejects,
+    runs,
+    statistics,
+    sync,
+)
 from ops.alerts import commands as alert_commands
 from ops.errors import UsageError
 from ops.output import Output, error_line
@@ -63,9 +79,12 @@ def parser() -> argparse.ArgumentParser:
         rejects,
         images,
         email,
+        sync,
         queues,
         held_locks,
         limits,
+        statistics,
+        metrics,
         purge,
         alert_commands,
         health,

@@ -29,6 +29,8 @@ POINTS: Final = (
     "perform.after",
     "email.before_data",
     "email.after_data",
+    "sync.before_write",
+    "sync.after_write",
     "record.before_commit",
     "record.after_commit",
     "publish.before",

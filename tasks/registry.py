@@ -15,6 +15,9 @@ BUILT_IN: tuple[str, ...] = (
     "tasks.email.kind:CAMPAIGN",
     "tasks.images.kind:IMAGE_BATCH",
     "tasks.images.kind:IMAGE",
+    "tasks.sync.kind:SYNC",
+    "tasks.sync.apply_kind:APPLY_PLAN",
+    "tasks.sync.webhook_kind:WEBHOOK",
 )
 """``module:attribute`` of each kind; ``HOLDFAST_KINDS`` adds a site's own without touching this file."""
 

@@ -19,6 +19,8 @@ class SettingsMissing(TasksError):
 
 
 _PROVIDER = "EMAIL_PROVIDER_"
+_CONNECTION = "SYNC_CONNECTION_"
+_SIGNED_BY = "SYNC_WEBHOOK_SECRET_"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,6 +64,12 @@ class Settings:
     email_unsubscribe_url: str = ""
     email_providers: Mapping[str, str] = field(default_factory=dict)
     """Name in lower case → SMTP URL, of every ``EMAIL_PROVIDER_<NAME>``; the URLs hold passwords."""
+    sync: tuple[str, ...] = ()
+    """``module:attribute`` of each declared connection of the API sync."""
+    sync_addresses: Mapping[str, str] = field(default_factory=dict)
+    """Name in lower case → base URL, of every ``SYNC_CONNECTION_<NAME>``; the URLs hold credentials."""
+    sync_webhook_secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Likewise of ``SYNC_WEBHOOK_SECRET_<NAME>``: several, parted by blanks, while they are rotated."""
     alerts: AlertSettings = field(default_factory=AlertSettings)
     keep_days: Mapping[str, int] = field(default_factory=dict)
     """Days that retention keeps what ended, where they differ from `runstate.purge.Keep`."""
@@ -97,6 +105,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         email_queries=_words(values.get("EMAIL_QUERIES")),
         email_unsubscribe_keys=values.get("EMAIL_UNSUBSCRIBE_KEYS") or "",
         email_unsubscribe_url=values.get("EMAIL_UNSUBSCRIBE_URL") or "",
+        sync=_words(values.get("HOLDFAST_SYNC")),
+        sync_addresses=_named(values, _CONNECTION),
+        sync_webhook_secrets={name: tuple(text.split()) for name, text in _named(values, _SIGNED_BY).items()},
         email_providers={
             name.removeprefix(_PROVIDER).lower(): url for name, url in values.items() if name.startswith(_PROVIDER)
         },
@@ -144,6 +155,12 @@ def read_env_file(path: Path) -> dict[str, str]:
         return {}
     pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
     return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _named(values: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix).lower(): text for name, text in values.items() if name.startswith(prefix) and text
+    }
 
 
 def _words(text: str | None) -> tuple[str, ...]:

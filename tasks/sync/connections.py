@@ -10,11 +10,11 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Literal
 
+from tasks.settings import settings
 from tasks.sync.connector import Connector
 from tasks.sync.errors import BadConnection
 from tasks.sync.merge import Policy
 
-CONNECTIONS_VARIABLE = "HOLDFAST_SYNC"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
 Deletes = Literal["both", "local", "remote", "none"]
@@ -116,31 +116,28 @@ class SyncConnection:
     @property
     def address(self) -> str:
         """The API's base URL, with user and password or a token in it; raises `BadConnection` naming the variable."""
-        variable = f"SYNC_CONNECTION_{self.name.upper()}"
-        address = os.environ.get(variable, "")
+        address = settings().sync_addresses.get(self.name)
         if not address:
             raise BadConnection(
-                f"{variable} is not set: give the address of connection {self.name!r}, with its credentials"
+                f"SYNC_CONNECTION_{self.name.upper()} is not set: give the address of that API, with its credentials"
             )
         return address
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
         """The secrets that its webhooks are signed with, several while they are rotated."""
-        return tuple(os.environ.get(f"SYNC_WEBHOOK_SECRET_{self.name.upper()}", "").split())
+        return settings().sync_webhook_secrets.get(self.name, ())
 
 
 @lru_cache(maxsize=1)
 def connections() -> dict[str, SyncConnection]:
     """Every declared connection by name: ``HOLDFAST_SYNC=module:attribute,…`` names them."""
     found: dict[str, SyncConnection] = {}
-    for path in (part.strip() for part in os.environ.get(CONNECTIONS_VARIABLE, "").split(",")):
-        if not path:
-            continue
+    for path in settings().sync:
         module, _, attribute = path.partition(":")
         declared = getattr(import_module(module), attribute, None)
         if not isinstance(declared, SyncConnection):
-            raise BadConnection(f"{CONNECTIONS_VARIABLE}: {path} is not a SyncConnection; write module:attribute")
+            raise BadConnection(f"HOLDFAST_SYNC: {path} is not a SyncConnection; write module:attribute")
         if declared.name in found:
             raise BadConnection(f"two connections are called {declared.name!r}")
         found[declared.name] = declared
@@ -154,7 +151,7 @@ def connection_named(name: str) -> SyncConnection:
     except KeyError:
         known = ", ".join(sorted(connections())) or "none"
         raise BadConnection(
-            f"there is no connection {name!r} here; known: {known}. Declare it and name it in {CONNECTIONS_VARIABLE}"
+            f"there is no connection {name!r} here; known: {known}. Declare it and name it in HOLDFAST_SYNC"
         ) from None
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from tasks import failpoints
 from tasks.sync import links, outbox, rejects
 from tasks.sync.answers import Answer, Planned, Recorded, record_answers
 from tasks.sync.connector import (
@@ -106,7 +107,9 @@ def _call(connector: Connector, planned: Sequence[Planned]) -> tuple[list[Answer
         part = planned[start : start + size]
         if stopped is None:
             try:
+                failpoints.hit("sync.before_write")
                 ends = connector.write_many([plan.write for plan in part])
+                failpoints.hit("sync.after_write")
             except STOPPING as error:
                 stopped = error
                 answers += [Answer(plan, error) for plan in part]

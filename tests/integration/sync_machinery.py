@@ -24,6 +24,7 @@ def api(machinery: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """An empty API, an empty table ``items``, and the connection ``memory`` between them."""
     monkeypatch.setenv("HOLDFAST_SYNC", "tests.sync_api:CONNECTION")
     monkeypatch.setenv("SYNC_CONNECTION_MEMORY", "http://nowhere.invalid")
+    clients.reset()
     forget_connectors()
     execute(ITEMS)
     yield sync_api.fresh()

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from runstate.statuses import RunStatus
+from tasks.settings import settings
 from tasks.sync.signature import GITHUB, sign
 from tasks.sync.webhook_kind import WEBHOOK
 from tests.integration.machinery import planned, query, run_of, work_off
@@ -26,8 +27,9 @@ def deliver(remote_id: str, *, event_id: str = "e1", secret: str = "s3cret") -> 
 
 
 @pytest.fixture(autouse=True)
-def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def secret(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_WEBHOOK_SECRET_MEMORY", "s3cret")
+    settings.cache_clear()
 
 
 def test_a_delivery_has_its_record_read_and_taken_in_once(api: Api) -> None:
