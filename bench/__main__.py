@@ -9,6 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 BENCHMARKS = {
     "locks": ["bench.locks"],
+    "limits": ["bench.limits"],
     "noop": ["bench.noop"],
     "parse": ["bench.imports_parse"],
     "load": ["bench.imports_load"],

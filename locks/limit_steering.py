@@ -67,6 +67,7 @@ return string.format('%.17g', k.rate)
 )
 
 # KEYS: state, past, ahead.  ARGV: when the slot is, on the key's clock, and its permits.  Answers how many were freed.
+# What was not used was never a use, so it may go from the past as well; it is near the newest, where LREM begins.
 GIVE_BACK = Script(
     CLOCK
     + COMMON
@@ -75,16 +76,12 @@ local at, permits = ARGV[1], tonumber(ARGV[2])
 local k = open_state(KEYS[1])
 k.past, k.ahead = KEYS[2], KEYS[3]
 settle_due(k)
-local freed = redis.call('LREM', KEYS[3], permits, at)
--- Of the past only the newest: what others were refused because of it cannot be undone any more.
-while freed < permits and redis.call('LINDEX', KEYS[2], 0) == at do
-  redis.call('LPOP', KEYS[2])
-  freed = freed + 1
-end
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  local burst, newest = 1, redis.call('LINDEX', KEYS[2], 0)
-  while newest and redis.call('LINDEX', KEYS[2], burst) == newest do burst = burst + 1 end
-  redis.call('HSET', KEYS[1], 'have', redis.call('LLEN', KEYS[2]), 'burst', burst)
+local freed = redis.call('LREM', k.ahead, permits, at)
+if freed < permits then freed = freed + redis.call('LREM', k.past, permits - freed, at) end
+if redis.call('EXISTS', k.state) == 1 then
+  local burst, newest = 1, redis.call('LINDEX', k.past, 0)
+  while newest and redis.call('LINDEX', k.past, burst) == newest do burst = burst + 1 end
+  redis.call('HSET', k.state, 'have', redis.call('LLEN', k.past), 'burst', burst)
 end
 return freed
 """

@@ -38,6 +38,8 @@ Limits = Mapping[str, Sequence[Limit]]
 _MAX_PERMITS = 1000
 _LONGEST_PAUSE_S = 366 * 86400
 _SHORTEST_GRACE_S = 0.02
+_LATE_SHARE = 0.75
+"""Of the gap between two slots: later than the whole gap, two more than the limit could meet at the server."""
 _LOOK_AGAIN_AFTER_S = 0.1
 """Waited for longer, a slot is worth a look whether its key was paused meanwhile."""
 
@@ -100,7 +102,7 @@ class RateLimiter:
     def wait(self, slot: Slot, *, sleep: Callable[[float], object] = time.sleep) -> bool:
         """Sleep until the slot; True: go now.  False: too late for it (a busy machine), or its key was paused meanwhile.
 
-        Never goes early: it counts from when the answer was received.  A slot of False is lost; reserve another.
+        Never goes early: it counts from when the answer was received.  A slot of False was given back; reserve another.
         """
         waited_s = slot.go_at - time.monotonic()
         try:
@@ -109,13 +111,13 @@ class RateLimiter:
         except BaseException:
             self._give_back_if_possible(slot)
             raise
-        if waited_s > _LOOK_AGAIN_AFTER_S and self.paused(slot.taken):
+        if (waited_s > _LOOK_AGAIN_AFTER_S and self.paused(slot.taken)) or not slot.on_time:
             self._give_back_if_possible(slot)
             return False
-        return slot.on_time
+        return True
 
     def give_back(self, slot: Slot) -> bool:
-        """Free a slot that was not used, if it is still ahead or was the latest; False where it was not (wholly) freed."""
+        """Free a slot that was not used, once; False where Redis does not know (all of) it any more."""
         freed = []
         with TryingTo("give a slot back", LimiterUnavailable):
             for key, at in slot.taken.items():
@@ -181,7 +183,7 @@ class RateLimiter:
             self._counts.update(zip(keys, map(int, answer[6::2]), strict=True))
         go_in_s = int(answer[1]) / 1e6
         # An answer that took longer than answers can take may be that much older.
-        late_s = max(_SHORTEST_GRACE_S, int(answer[2]) / 2e6 or 1.0) - (round_trip_s - self._fastest_s)
+        late_s = max(_SHORTEST_GRACE_S, int(answer[2]) * _LATE_SHARE / 1e6 or 1.0) - (round_trip_s - self._fastest_s)
         return Slot(go_in_s, late_s, permits, received_at + go_in_s, dict(zip(keys, answer[5::2], strict=True)))
 
     def _put_together_again(

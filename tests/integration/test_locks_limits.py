@@ -146,6 +146,16 @@ def test_a_slot_that_was_slept_through_is_not_used(limiter: RateLimiter) -> None
     assert taken.on_time
 
 
+def test_a_slot_that_was_not_used_in_time_is_free_for_others(limiter: RateLimiter) -> None:
+    """A busy machine costs its turn and not the limit: of two an hour, one overslept, two still go."""
+    overslept = slot(limiter.reserve(rates("2/h"), at_most_wait_s=0))
+    time.sleep(overslept.late_s + 0.05)
+    assert not limiter.wait(overslept)
+    for _ in range(2):
+        slot(limiter.reserve(rates("2/h"), at_most_wait_s=0))
+    assert refusal(limiter.reserve(rates("2/h"), at_most_wait_s=0)).limit == Limit.parse("2/h")
+
+
 def test_a_wait_that_is_stopped_gives_its_slot_back(limiter: RateLimiter) -> None:
     """What the work raises ends the wait, and the next one gets the turn."""
     slot(limiter.reserve(rates("1/10s"), at_most_wait_s=0))
