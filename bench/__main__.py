@@ -16,6 +16,8 @@ BENCHMARKS = {
     "memory": ["bench.imports_load", "--memory"],
     "flights": ["bench.imports_flights"],
     "purge": ["bench.purge"],
+    "email-render": ["bench.email_render"],
+    "email-recipients": ["bench.email_recipients"],
 }
 
 
