@@ -46,12 +46,17 @@ def nginx_program() -> Program:
     return _program("nginx", ("nginx", "nginx-common"))
 
 
+def promtool_program() -> Program:
+    """Prometheus' ``promtool``, which checks metrics.  Raises `ServerMissing`."""
+    return _program("promtool", ("prometheus",), only="usr/bin/promtool")
+
+
 def packages_directory() -> Path:
     """Where packages are unpacked: ``HOLDFAST_PACKAGES_DIR``, or ``packages`` under var."""
     return Path(os.environ.get("HOLDFAST_PACKAGES_DIR") or var_dir() / "packages").absolute()
 
 
-def _program(name: str, packages: tuple[str, ...]) -> Program:
+def _program(name: str, packages: tuple[str, ...], *, only: str = "") -> Program:
     found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + os.pathsep + SBIN)
     if found is not None:
         return Program(Path(found))
@@ -59,7 +64,7 @@ def _program(name: str, packages: tuple[str, ...]) -> Program:
         f"{name} is needed by some tests and benchmarks. Put it on the PATH, for example from the package {packages[0]} of your\n"
         "distribution (the service itself need not run), or have apt-get and dpkg-deb unpack it here, which needs no root"
     )
-    unpacked = unpack(packages_directory() / packages[0], packages, what_to_do=what_to_do)
+    unpacked = unpack(packages_directory() / packages[0], packages, what_to_do=what_to_do, only=only)
     for place in ("usr/sbin", "usr/bin"):
         if (path := unpacked.root / place / name).exists():
             return Program(path, unpacked.library_path)

@@ -28,8 +28,10 @@ class Unpacked:
     library_path: str
 
 
-def unpack(directory: Path, packages: Sequence[str], *, what_to_do: str) -> Unpacked:
+def unpack(directory: Path, packages: Sequence[str], *, what_to_do: str, only: str = "") -> Unpacked:
     """Fetch ``packages`` and the libraries that this machine lacks with apt, and unpack them into ``directory/root``, once.
+
+    ``only``  a file, for a program that stands alone in a large package: nothing else is fetched or kept
 
     A second process that wants the same waits for the first.  Raises `ServerMissing`, which ends with ``what_to_do``.
     """
@@ -40,7 +42,7 @@ def unpack(directory: Path, packages: Sequence[str], *, what_to_do: str) -> Unpa
         with _alone(directory):
             # Looked at again: whoever had the lock before us may have done it.
             if not root.is_dir():
-                _fetch(directory, packages, what_to_do)
+                _fetch(directory, packages, what_to_do, only)
     libraries = sorted({str(file.parent) for file in root.glob("**/lib/**/*.so*")})
     return Unpacked(root, os.pathsep.join(libraries))
 
@@ -53,24 +55,35 @@ def _alone(directory: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(directory: Path, packages: Sequence[str], what_to_do: str) -> None:
+def _fetch(directory: Path, packages: Sequence[str], what_to_do: str, only: str) -> None:
     debs, beside = directory / "debs", directory / "root.new"
     for old in (debs, beside):
         shutil.rmtree(old, ignore_errors=True)
         old.mkdir(parents=True)
-    complaint = _download(debs, packages, []) and _download(debs, packages, _own_lists(directory))
+    alone = bool(only)
+    complaint = _download(debs, packages, [], alone) and _download(debs, packages, _own_lists(directory), alone)
     if complaint:
         raise ServerMissing(f"the package {packages[0]} could not be fetched: {complaint}\n{what_to_do}")
     for deb in sorted(debs.glob("*.deb")):
         subprocess.run(["dpkg-deb", "--extract", str(deb), str(beside)], check=True, stdin=subprocess.DEVNULL)
     shutil.rmtree(debs)
+    if only:
+        _keep(beside, Path(only))
     # Renamed last: a set-up that is stopped in the middle starts over.
     beside.rename(directory / "root")
 
 
-def _download(debs: Path, packages: Sequence[str], options: list[str]) -> str:
+def _keep(root: Path, only: Path) -> None:
+    aside = root.with_name(f"{root.name}.kept")
+    (root / only).rename(aside)
+    shutil.rmtree(root)
+    (root / only).parent.mkdir(parents=True)
+    aside.rename(root / only)
+
+
+def _download(debs: Path, packages: Sequence[str], options: list[str], alone: bool) -> str:
     """Fetch the packages into ``debs``; returns what apt said if it failed, else the empty text."""
-    names = [*packages, *_missing_libraries(packages, options)]
+    names = [*packages, *(() if alone else _missing_libraries(packages, options))]
     done = subprocess.run(
         ["apt-get", *options, "download", *dict.fromkeys(names)],
         cwd=debs,

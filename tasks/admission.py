@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from runstate.runs import Run
 from runstate.stale import stale_since
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
-from tasks import clients, failpoints
+from tasks import clients, failpoints, metrics
 from tasks.describe import about_start
 from tasks.kinds import JobKind
 from tasks.publish import publish_jobs
@@ -68,6 +69,8 @@ def admit_run(kind: JobKind, run_id: str) -> Admitted:
             # The unique key is the final no, and it is a refusal, not an error.
             run = in_transaction(engine, decide, wait_for_database_s=30, committed=committed)
     failpoints.hit("admission.after_commit")
+    outcome = "refused" if run.status is RunStatus.REFUSED else "admitted"
+    metrics.count("holdfast_admissions_total", kind=kind.name, outcome=outcome)
     if run.status is RunStatus.PLANNING:
         publish_jobs(kind, run_id, [0], about=about_start(kind, run_id, run.args))
     return Admitted(run, fresh=True)
@@ -117,7 +120,7 @@ def _lock(run: Run) -> Iterator[None]:
     if run.admission_key is None:
         yield
         return
-    ttl_s = settings().lock_ttl_s
+    ttl_s, began = settings().lock_ttl_s, time.monotonic()
     lock = TokenLock(clients.redis(), ["admission", run.kind, run.admission_key], ttl_s, clients.who())
     try:
         if not lock.acquire(wait_s=ttl_s):
@@ -126,6 +129,7 @@ def _lock(run: Run) -> Iterator[None]:
             )
     except LockUnavailable as error:
         log.warning("deciding run %s in MySQL alone: %s", run.run_id, error)
+    metrics.observe("holdfast_admission_lock_seconds", time.monotonic() - began, kind=run.kind)
     try:
         yield
     finally:

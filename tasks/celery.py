@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import after_setup_logger, after_setup_task_logger, worker_process_init
 
 from tasks import transport
 from tasks.heartbeat import NodeHeartbeat
+from tasks.logs import use_format
 from tasks.memory import limit_memory
 from tasks.settings import settings
 
@@ -20,6 +22,12 @@ app.config_from_object("celeryconfig")
 # A worker learns its tasks here; a producer when it imports a start.
 app.conf.imports = ("tasks.starts",)
 app.steps["worker"].add(NodeHeartbeat)
+
+
+@after_setup_logger.connect  # type: ignore[untyped-decorator]
+@after_setup_task_logger.connect  # type: ignore[untyped-decorator]
+def _format_logs(logger: logging.Logger, **_: Any) -> None:
+    use_format(logger)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -26,7 +26,7 @@ from runstate.outcomes import Recorded
 from runstate.reap import LostClaim
 from runstate.record import record
 from runstate.transaction import in_transaction
-from tasks import clients, failpoints
+from tasks import clients, failpoints, logs, metrics, metrics_sink
 from tasks.describe import about_start
 from tasks.heartbeat import Heartbeat
 from tasks.kinds import JobKind
@@ -88,6 +88,7 @@ class Dispatcher:
         if epoch is None or (self._epoch is not None and epoch != self._epoch):
             # Before the new epoch is set: whoever dies in between leaves it for the next to find.
             forgotten = in_transaction(self._engine, sweep.forget_messages)
+            metrics.count("holdfast_swept_total", forgotten, step="notice_lost_broker")
             log.warning("Redis was emptied or replaced: %d queued jobs go back to pending", forgotten)
             epoch = set_epoch_if_absent(self._broker)
         self._epoch = epoch
@@ -103,6 +104,7 @@ class Dispatcher:
         due = in_transaction(self._engine, partial(sweep.take_due_requests, most=most))
         for number, request in enumerate(due):
             failpoints.hit("dispatch.before_publish")
+            metrics.count("holdfast_swept_total", step="publish_starts")
             kind = kinds().get(request.kind)
             about = about_start(kind, request.run_id, request.args) or repr(request.args)[:200]
             if not publish_start(request.kind, request.run_id, about=about, canvas=request.canvas):
@@ -122,6 +124,7 @@ class Dispatcher:
             if connected_s < kind.lease_s:
                 continue
             for lost in in_transaction(self._engine, partial(reap.find_lost, kind=kind.name, lease_s=kind.lease_s)):
+                metrics.count("holdfast_swept_total", step="put_back_lost_claims")
                 self._put_back(kind, lost)
 
     def _put_back(self, kind: JobKind, lost: LostClaim) -> None:
@@ -173,6 +176,7 @@ class Dispatcher:
             if missing <= 0:
                 continue
             unheard = in_transaction(self._engine, partial(sweep.take_unheard, kinds=names, most=missing))
+            metrics.count("holdfast_swept_total", len(unheard), step="publish_unheard_jobs")
             for kind_name, run_id, job_no in unheard:
                 log.info("run %s job %d: published again", run_id, job_no)
                 publish_jobs(kinds()[kind_name], run_id, [job_no])
@@ -199,7 +203,7 @@ class Dispatcher:
 
 def main() -> int:
     """Run rounds until SIGTERM or SIGINT; the round under way is finished."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logs.set_up()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -210,6 +214,7 @@ def main() -> int:
     log.info("%s started", name)
     while not stop.is_set():
         dispatcher.round()
+        metrics_sink.tell()
         stop.wait(settings().dispatch_interval_s)
     heartbeat.stop()
     log.info("%s stopped", name)

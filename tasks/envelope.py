@@ -18,12 +18,13 @@ from runstate.outcomes import Ending, Measured, Outcome, Recorded
 from runstate.record import record
 from runstate.statuses import JobState, Role
 from runstate.transaction import in_transaction
-from tasks import clients, failpoints
+from tasks import clients, failpoints, metrics
 from tasks.decide import decide
 from tasks.describe import about_start
 from tasks.errors import Permanent, WorkStopped
 from tasks.kinds import JobKind
 from tasks.lease import Kept, LeaseKeeper
+from tasks.logs import bound
 from tasks.memory import peak_memory_kb, reset_peak_memory
 from tasks.planning import plan_run
 from tasks.publish import publish_jobs
@@ -58,7 +59,8 @@ def run_jobs(kind: JobKind, run_id: str, job_no: int, worker: str) -> list[Perfo
     done: list[Performed] = []
     claim = _claim(kind, run_id, job_no, worker)
     while claim is not None:
-        performed = _run_one(kind, claim, until)
+        with bound(run_id=run_id, job_no=claim.job_no, kind=kind.name):
+            performed = _run_one(kind, claim, until)
         done.append(performed)
         claim = performed.recorded.next_claim if performed.recorded else None
     return done
@@ -78,10 +80,26 @@ def _run_one(kind: JobKind, claim: Claim, until: float) -> Performed:
         recorded = _record(kind, work, outcome, measured, go_on=ended < until)
     if recorded is None:
         return Performed(claim)
+    _tell(claim, outcome, measured)
     failpoints.hit("record.after_commit")
     if recorded.next_jobs:
         publish_jobs(kind, claim.run_id, recorded.next_jobs, about=about_start(kind, claim.run_id, claim.args))
     return Performed(claim, outcome, recorded)
+
+
+def _tell(claim: Claim, outcome: Outcome, measured: Measured) -> None:
+    """One line an attempt, and its numbers."""
+    ending, seconds = outcome.ending.value, measured.duration_ms / 1000
+    fields = {
+        "outcome": ending,
+        "duration_ms": measured.duration_ms,
+        "peak_memory_kb": measured.peak_memory_kb,
+        "attempt": claim.attempts + 1,
+        "error_class": outcome.error_class,
+    }
+    log.info("run %s job %d: %s after %.3f s", claim.run_id, claim.job_no, ending, seconds, extra={"fields": fields})
+    metrics.count("holdfast_attempts_total", kind=claim.kind, outcome=ending)
+    metrics.observe("holdfast_attempt_seconds", seconds, kind=claim.kind)
 
 
 def _claim(kind: JobKind, run_id: str, job_no: int, worker: str) -> Claim | None:

@@ -17,7 +17,7 @@ from runstate.outcomes import Ending
 from runstate.runs import Run
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
-from tasks import clients
+from tasks import clients, metrics_sink
 from tasks.admission import admit_run
 from tasks.celery import app
 from tasks.describe import about_start
@@ -93,6 +93,7 @@ class StartTask(Task):  # type: ignore[misc]
             if requested is not None:
                 return requested
         admitted = admitted or admit_run(self.kind, run_id)
+        metrics_sink.tell()
         if not admitted.fresh or admitted.run.status is RunStatus.REFUSED:
             # What was to follow has followed the first delivery, and nothing follows a refusal.
             self.request.update(callbacks=None, chain=None)
@@ -134,7 +135,10 @@ def _register_job(kind: JobKind) -> None:
         time_limit=kind.timeout_s + HARD_LIMIT_GRACE_S,
     )
     def job(self: Any, run_id: str, job_no: int) -> Any:
-        return _answer(run_jobs(kind, run_id, job_no, worker=self.request.hostname or clients.who()))
+        try:
+            return _answer(run_jobs(kind, run_id, job_no, worker=self.request.hostname or clients.who()))
+        finally:
+            metrics_sink.tell()
 
 
 def _answer(performed: list[Performed]) -> Any:
