@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pyvips
 
-from tasks.images.picture import COPYRIGHT_FIELDS, Image, Picture
+from tasks.images.metadata import COPYRIGHT_FIELDS
+from tasks.images.picture import Image, Picture
 from tasks.images.variants import Variant
 
 # Efforts by measurement (bench/images_efforts.py): WebP 2 takes half the time of 4, for 5 % more bytes; AVIF 3 a sixth of the

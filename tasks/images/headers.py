@@ -16,7 +16,9 @@ from typing import Final
 from tasks.images.errors import ImageError
 
 MAX_STEPS: Final = 20_000
-"""Chunks, segments, boxes or blocks of one file that are looked at."""
+"""Chunks, segments or boxes of one file that are looked at."""
+MAX_BLOCKS: Final = 1_000_000
+"""Of a GIF, whose blocks have at most 255 bytes: enough for 250 MB, and about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _gif(reader: Reader, max_frames: int) -> Header:
     file = reader.file
     width, height, flags = struct.unpack("<HHB", reader.at(6, 5))
     file.seek(13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0))
-    frames = 0
+    frames = blocks = 0
     while frames <= max_frames:
         introducer = file.read(1)
         if introducer == b"\x2c":
@@ -153,6 +155,8 @@ def _gif(reader: Reader, max_frames: int) -> Header:
             if not length:
                 raise ImageError("truncated", f"the file ends at byte {reader.size}, within frame {frames}")
             file.seek(length[0], 1)
+            if (blocks := blocks + 1) > MAX_BLOCKS:
+                raise ImageError("corrupt", f"a GIF of more than {MAX_BLOCKS} blocks")
     return Header(width, height, frames=max(1, frames))
 
 

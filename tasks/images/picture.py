@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,6 +12,7 @@ from tasks.images.colour import is_srgb
 from tasks.images.geometry import common_size, lay_out
 from tasks.images.headers import Header
 from tasks.images.limits import Limits
+from tasks.images.metadata import COPYRIGHT_FIELDS, exif_text
 from tasks.images.probe import check_limits
 from tasks.images.variants import METADATA, Variant
 
@@ -23,7 +23,6 @@ Image = Any
 """A `pyvips.Image`; pyvips has no types."""
 
 KERNEL: Final = "lanczos3"
-COPYRIGHT_FIELDS: Final = ("exif-ifd0-Copyright", "exif-ifd0-Artist")
 SHRINK_SLACK: Final = {8: 9.0, 4: 4.0, 2: 2.0}
 """JPEGs are decoded at an eighth, a quarter or half of their size where they are to be at least so many times smaller:
 with these numbers no result is more than 0.2 dB from one that was decoded in full (bench/images_fit.py)."""
@@ -131,15 +130,6 @@ def resized(image: Image, width: int, height: int) -> Image:
     if (image.width, image.height) != (width, height):
         image = image.gravity("centre", width, height, extend="copy")
     return image
-
-
-def exif_text(told: str) -> str:
-    """The value of an EXIF text as libvips tells it: ``value (value, ASCII, 6 components, 6 bytes)``."""
-    for split in re.finditer(r" \(", told):
-        value = told[: split.start()].rstrip()
-        if told[split.end() :].startswith(value):
-            return value
-    return ""
 
 
 def _open(descriptor: int, image_format: str, strict: bool, *, all_frames: bool, **options: Any) -> Image:
