@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import redis
@@ -36,15 +37,14 @@ class LimitedKey:
     reserved: int
 
 
-def list_limits(client: redis.Redis) -> list[LimitedKey]:
-    """Every key that was used within its longest period, or is paused, or slowed down, by name.
+def list_limits(client: redis.Redis, prefix: str = "") -> list[LimitedKey]:
+    """Every key (that begins with ``prefix``) that was used within its longest period, or is paused, or slowed down, by name.
 
     Reads with SCAN, so Redis goes on serving.  Raises `LimiterUnavailable`.
     """
     with TryingTo("list limits", LimiterUnavailable):
-        names = sorted(
-            str(state).removeprefix(STATE_PREFIX) for state in set(client.scan_iter(STATE_PREFIX + "*", 1000))
-        )
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", STATE_PREFIX + prefix) + "*"
+        names = sorted(str(state).removeprefix(STATE_PREFIX) for state in set(client.scan_iter(pattern, 1000)))
         return [_read(name, SHOW(client, keys_of(name))) for name in names]
 
 

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Connection
 
 from locks import LockUnavailable, TokenLock
+from locks.limit_list import list_limits
 from runstate import nodes, runs
 from runstate.nodes import Node
 from runstate.runs import Run
@@ -58,7 +59,15 @@ def explain(run_id: str) -> Explanation:
         return run, standing(connection, run_id), nodes.all_nodes(connection), ahead, stale
 
     run, jobs, alive, ahead, stale = in_transaction(clients.engine(), look)
-    found = [*stale, *_by_status(run), *_processes(run, alive), *_lock(run), *_queue(run, ahead), *_jobs(run, jobs)]
+    found = [
+        *stale,
+        *_by_status(run),
+        *_processes(run, alive),
+        *_lock(run),
+        *_queue(run, ahead),
+        *_limits(run),
+        *_jobs(run, jobs),
+    ]
     return Explanation(run, tuple(sorted(found, key=lambda finding: not finding.blocks)))
 
 
@@ -120,6 +129,29 @@ def _queue(run: Run, ahead: int) -> Iterator[Finding]:
         yield Finding("broker_away", f"the broker is away ({error}); jobs go out when it is back", blocks=True)
         return
     yield Finding("queue", f"{waiting} messages wait in queue {queue}; {ahead} due jobs of other runs share it")
+
+
+def _limits(run: Run) -> Iterator[Finding]:
+    """Limits of the run's queue (their keys begin with its name) that let nothing, or less, through."""
+    if not run.active:
+        return
+    try:
+        limited = list_limits(clients.redis(), prefix=kind_named(run.kind).queue + ":")
+    except LockUnavailable as error:
+        yield Finding("limits_away", f"Redis is away ({error.cause}); what is rate-limited waits until it is back")
+        return
+    for key in limited:
+        if key.pause is not None:
+            yield Finding(
+                "limit_paused", f"{key.key} lets nothing through for {key.pause.for_s:.0f} s: {key.pause.reason}"
+            )
+        elif key.rate < 1:
+            yield Finding(
+                "limit_slowed", f"{key.key} is slowed down to {key.rate:.0%} of its rate; it recovers by itself"
+            )
+        for use in key.limits:
+            if use.left == 0 and use.limit.period_s > 60:
+                yield Finding("limit_used_up", f"{key.key}: {use.limit} is used up")
 
 
 def _jobs(run: Run, jobs: Standing) -> Iterator[Finding]:

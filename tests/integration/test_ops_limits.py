@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from sqlalchemy import text
 
 from locks.limits import Limit, NotBefore, RateLimiter
 from ops import exits
 from tasks import clients
+from tasks.explain import explain
+from tests.integration.machinery import planned
 from tests.integration.ops_command import Ops
+from tests.kinds import KEYED
 
 pytestmark = pytest.mark.usefixtures("machinery")
 
@@ -84,3 +89,22 @@ def test_a_dry_run_changes_nothing_and_a_reason_is_needed(ops: Ops) -> None:
     assert ops("limits", "resume", KEY, "--reason", "x").code == exits.NOT_FOUND
     assert RateLimiter(clients.redis()).paused([KEY]) == {}
     assert _audit() == []
+
+
+def test_explain_says_which_limits_hold_a_run_up(ops: Ops) -> None:
+    """Paused, slowed down, used up: of the keys of the run's own queue."""
+    limiter = RateLimiter(clients.redis())
+    limiter.pause("imports:one", 60, "454 throttled")
+    limiter.slow_down("imports:two")
+    limiter.reserve({"imports:three": [Limit.parse("1/h")]}, at_most_wait_s=0)
+    limiter.pause("email:provider:default", 60, "not this queue's")
+    found = {
+        (one.code, re.sub(r"for \d+ s", "for N s", one.text))
+        for one in explain(planned(KEYED, n=1)).findings
+        if one.code.startswith("limit_")
+    }
+    assert found == {
+        ("limit_paused", "imports:one lets nothing through for N s: 454 throttled"),
+        ("limit_slowed", "imports:two is slowed down to 50% of its rate; it recovers by itself"),
+        ("limit_used_up", "imports:three: 1/h is used up"),
+    }
