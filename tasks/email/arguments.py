@@ -37,6 +37,7 @@ def campaign_arguments(
     max_attempts: int = 8,
     retry_s: float = 300.0,
     batch_size: int = 100,
+    max_in_flight: int = 20,
     reply_to: str | None = None,
     to_name: str | None = None,
     unsubscribe_scope: str | None = None,
@@ -55,6 +56,7 @@ def campaign_arguments(
     ``dry_run``       read, check and count everything; write to no ledger and send nothing
     ``max_attempts``  tries per recipient, ``retry_s`` seconds after the first for the second, then twice as long each time
     ``batch_size``    recipients per job
+    ``max_in_flight``  how many recipients a crash of one worker may leave in doubt; 1: every phase has a COMMIT of its own
 
     The others are those of `tasks.email.content.content_arguments`.  Raises `BadArguments`.
     """
@@ -76,6 +78,8 @@ def campaign_arguments(
         raise BadArguments(f"retry_s={retry_s!r}: give seconds, above 0 and at most a day")
     if not _is_count(batch_size) or not 1 <= batch_size <= MAX_BATCH:
         raise BadArguments(f"batch_size={batch_size!r}: give a number of recipients between 1 and {MAX_BATCH}")
+    if not _is_count(max_in_flight) or not 1 <= max_in_flight <= 100:
+        raise BadArguments(f"max_in_flight={max_in_flight!r}: give a number of recipients between 1 and 100")
     content = content_arguments(
         template=template,
         subject=subject,
@@ -101,6 +105,7 @@ def campaign_arguments(
         "max_attempts": max_attempts,
         "retry_s": retry_s,
         "batch_size": batch_size,
+        "max_in_flight": max_in_flight,
     }
 
 

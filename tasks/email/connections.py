@@ -114,6 +114,11 @@ class Held:
         if self._conversation is not None:
             self._conversation.reset()
 
+    def reset_if_needed(self) -> None:
+        """`reset` if the server still waits for the rest of an envelope."""
+        if self._conversation is not None and self._conversation.in_envelope:
+            self._conversation.reset()
+
     def drop(self) -> None:
         """Close the connection: the next `get` opens another."""
         if self._conversation is not None:

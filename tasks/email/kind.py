@@ -20,6 +20,7 @@ from tasks.email.arguments import RESEND, campaign_arguments
 from tasks.email.connections import Connections
 from tasks.email.content import pin_content
 from tasks.email.errors import EmailError
+from tasks.email.flight import Flight
 from tasks.email.message import Message, compile_message
 from tasks.email.planning import plan_batches
 from tasks.email.providers import find_provider
@@ -40,6 +41,7 @@ WRITE_PATIENCE_S = 60.0
 
 _connections = Connections()
 _compiled: tuple[str, Message] | None = None
+_flight_size = 1
 
 
 def plan_campaign(args: Args) -> Generator[Json, None, Mapping[str, Json]]:
@@ -120,6 +122,7 @@ def _to_send(campaign: str, rows: Any) -> dict[int, int]:
 
 def send_batch(work: Work) -> Mapping[str, Json]:
     """Send to the batch's recipients; those that are deferred are handed to a later job."""
+    global _flight_size
     if "dry_run" in work.payload:
         return {"dry_run": True, **work.payload["dry_run"]}
     args, plan, number = work.args, work.payload["plan"], work.payload["batch"]
@@ -127,8 +130,10 @@ def send_batch(work: Work) -> Mapping[str, Json]:
         message = _message_of(work)
         provider = find_provider(args["provider"], settings().email_providers)
     resend = args["in_doubt"] == "resend"
-    batch = Batch(secrets.token_hex(8), _scopes(args), Retries(args["max_attempts"], args["retry_s"]), resend)
+    retries = Retries(args["max_attempts"], args["retry_s"])
     throttle = Throttle(_limiter(), provider.name, args["rates"], args["domain_rates"])
+    flight = Flight(args["max_in_flight"], size=_flight_size if throttle.unlimited else 1)
+    batch = Batch(secrets.token_hex(8), _scopes(args), retries, resend, flight)
     rows = work.checkpoint(lambda c: ledger.claim_batch(c, plan, number, claim=batch.claim, resend=resend))
     with _connections.use(provider) as held:
         sender = Sender(batch, message, provider, held, throttle, _Ties(work))
@@ -138,6 +143,7 @@ def send_batch(work: Work) -> Mapping[str, Json]:
             raise Snooze(str(later), delay_s=later.wait_s) from later
         except EmailError as error:
             raise PauseRun(str(error)) from error
+    _flight_size = flight.size
     in_s = next_job_in_s(in_transaction(work.engine, lambda c: ledger.deferred_due(c, plan, number)))
     if in_s is not None:
         work.add_job({"plan": plan, "batch": number}, due_in_s=in_s)

@@ -17,9 +17,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from tasks.email.errors import EmailError
 from tasks.email.suppressions import SUPPRESSED
@@ -205,20 +206,36 @@ def claim_batch(connection: Connection, plan: str, batch: int, *, claim: str, re
     ]
 
 
-_BEGIN = text(
-    "UPDATE email_recipients r SET state = 'sending', attempts = :attempts, message_id = :message_id,"
-    " sending_at = NOW(6), changed_at = NOW(6) WHERE r.id = :id AND r.claim = :claim AND r.state = 'claimed'"
-    f" AND NOT EXISTS ({SUPPRESSED.format(identity='r.identity')})"
-)
+@lru_cache(maxsize=64)
+def _begin_sql(rows: int) -> TextClause:
+    ids = ", ".join(f":i{n}" for n in range(rows))
+    message_ids = " ".join(f"WHEN :i{n} THEN :m{n}" for n in range(rows))
+    return text(
+        "UPDATE email_recipients r SET state = 'sending', attempts = attempts + 1,"
+        f" message_id = CASE id {message_ids} END, sending_at = NOW(6), changed_at = NOW(6)"
+        f" WHERE r.id IN ({ids}) AND r.claim = :claim AND r.state = 'claimed'"
+        f" AND NOT EXISTS ({SUPPRESSED.format(identity='r.identity')})"
+    )
 
 
-def begin(connection: Connection, row: Row, *, claim: str, message_id: str, scopes: Sequence[str]) -> bool:
-    """claimed → sending: the phase that must be committed before DATA.
+def begin(connection: Connection, begun: Sequence[tuple[Row, str]], *, claim: str, scopes: Sequence[str]) -> set[int]:
+    """claimed → sending: the phase that must be committed before DATA; takes rows with their Message-IDs.
 
-    False if the address was suppressed meanwhile, or the recipient is no longer this claim's.
+    The ids of those that may be sent: not the ones whose address was suppressed meanwhile, or that are another claim's.
     """
-    values = {"id": row.id, "claim": claim, "attempts": row.attempts + 1, "message_id": message_id}
-    return connection.execute(_BEGIN, values | scope_values(scopes)).rowcount == 1
+    values: dict[str, Any] = {"claim": claim, **scope_values(scopes)}
+    for n, (row, message_id) in enumerate(begun):
+        values |= {f"i{n}": row.id, f"m{n}": message_id}
+    ids = [row.id for row, _ in begun]
+    if connection.execute(_begin_sql(len(begun)), values).rowcount == len(begun):
+        return set(ids)
+    found = connection.execute(
+        text("SELECT id FROM email_recipients WHERE id IN :ids AND claim = :claim AND state = 'sending'").bindparams(
+            bindparam("ids", expanding=True)
+        ),
+        {"ids": ids, "claim": claim},
+    )
+    return {row.id for row in found}
 
 
 def scope_values(scopes: Sequence[str]) -> dict[str, str]:
@@ -262,6 +279,30 @@ def finish(connection: Connection, result: Result, *, claim: str) -> bool:
         ).rowcount
         == 1
     )
+
+
+@lru_cache(maxsize=64)
+def _finish_sent_sql(rows: int) -> TextClause:
+    def by_id(letter: str) -> str:
+        return "CASE id " + " ".join(f"WHEN :i{n} THEN :{letter}{n}" for n in range(rows)) + " END"
+
+    return text(
+        f"UPDATE email_recipients SET state = 'sent', attempts = {by_id('a')}, code = {by_id('c')}, enhanced = {by_id('e')},"
+        f" response = {by_id('r')}, queue_id = {by_id('q')}, reason = NULL, changed_at = NOW(6), sent_at = NOW(6)"
+        f" WHERE id IN ({', '.join(f':i{n}' for n in range(rows))}) AND claim = :claim"
+        " AND state IN ('claimed', 'sending', 'in_doubt')"
+    )
+
+
+def finish_sent(connection: Connection, results: Sequence[Result], *, claim: str) -> None:
+    """`finish` for several that were sent, in one statement."""
+    if not results:
+        return
+    values: dict[str, Any] = {"claim": claim}
+    for n, r in enumerate(results):
+        values |= {f"i{n}": r.id, f"a{n}": r.attempts, f"c{n}": r.code}
+        values |= {f"e{n}": r.enhanced, f"r{n}": r.response, f"q{n}": r.queue_id}
+    connection.execute(_finish_sent_sql(len(results)), values)
 
 
 def deferred_due(connection: Connection, plan: str, batch: int) -> list[float]:

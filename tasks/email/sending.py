@@ -2,14 +2,15 @@
 
 The phase is committed before DATA: a crash before it sends nothing, a crash after it leaves the recipient in doubt.  What
 one message came to is written together with the phase of the next, in one transaction; before anything is waited for, and
-when the batch ends or is stopped, it is written by itself.
+when the batch ends or is stopped, it is written by itself.  Where messages go faster than COMMITs, several phases share one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -18,11 +19,12 @@ from sqlalchemy import Connection
 
 from tasks import failpoints
 from tasks.email import ledger
-from tasks.email.addresses import parse_address
+from tasks.email.addresses import Address, parse_address
 from tasks.email.answers import NO_ANSWER, PAUSE_S, Action, Answer
 from tasks.email.connections import Held
 from tasks.email.conversation import Conversation, NotConnected, Stale, queue_id
 from tasks.email.errors import BadMessage
+from tasks.email.flight import Flight
 from tasks.email.ledger import Result, Row, State
 from tasks.email.message import Message, Rendered
 from tasks.email.providers import Provider
@@ -55,12 +57,14 @@ class Batch:
     ``claim``   the token that this claim put on the ledger's rows
     ``scopes``  the scopes of the suppression list that hold here
     ``resend``  what is in doubt is sent again
+    ``flight``  how many may be between their phase and its outcome at once: so many a crash may leave in doubt
     """
 
     claim: str
     scopes: Sequence[str]
     retries: Retries
     resend: bool = False
+    flight: Flight = field(default_factory=lambda: Flight(1))
 
 
 class Sender:
@@ -83,6 +87,8 @@ class Sender:
         self._machinery = machinery
         self._unwritten: list[tuple[Result, Row, Answer | None]] = []
         self._message_faults = 0
+        self._flight = batch.flight
+        self._committing_s = 0.0
         self.counts: Counter[str] = Counter()
 
     def send(self, rows: Sequence[Row]) -> None:
@@ -92,10 +98,19 @@ class Sender:
         somebody has looked, and whatever the machinery raises to stop the work.  Whatever is raised, what is known by
         then is in the ledger.
         """
+        waiting = deque(rows)
         try:
-            for row in rows:
+            while waiting:
                 self._machinery.stop_if_asked()
-                self._send_one(row)
+                group = [waiting.popleft() for _ in range(min(self._flight.size, len(waiting)))]
+                rendered = [(row, made) for row in group if (made := self._render(row)) is not None]
+                began = time.monotonic()
+                if len(group) == 1:
+                    self._send_one(*rendered[0]) if rendered else None
+                else:
+                    self._send_group(rendered)
+                self._flight.took(time.monotonic() - began - self._committing_s, len(group))
+                self._committing_s = 0.0
         finally:
             self.flush()
 
@@ -103,30 +118,72 @@ class Sender:
         """Write down what is known and not written yet."""
         if not self._unwritten:
             return
+        began = time.monotonic()
         self._machinery.write(self._write_results)
         self._unwritten.clear()
+        self._committing_s += time.monotonic() - began
 
-    def _send_one(self, row: Row) -> None:
+    def _render(self, row: Row) -> tuple[Address, Rendered] | None:
         address = parse_address(row.address)
         try:
-            rendered = self._message.render(address, row.variables, at=datetime.now(UTC))
+            return address, self._message.render(address, row.variables, at=datetime.now(UTC))
         except BadMessage as error:
             self._note(row, Result(row.id, State.FAILED, row.attempts, reason=str(error)[:500]))
-            return
-        self._throttle.wait(address.domain, stop_if_asked=self._machinery.stop_if_asked, before_wait=self.flush)
+            return None
+
+    def _send_one(self, row: Row, made: tuple[Address, Rendered]) -> None:
+        """The phase is committed when nothing but DATA is left to be said: a refusal before it needs none."""
+        address, rendered = made
+        self._wait_for_slot(address)
         answer = self._envelope(row, rendered)
         if answer.action is Action.ACCEPT:
-            if not self._begin(row, rendered):
+            if not self._begin([(row, rendered)]):
                 self._held.reset()
                 return
-            failpoints.hit("email.before_data")
-            answer = self._held.current.deliver(rendered.data)
-            failpoints.hit("email.after_data")
-        elif answer.code == 503:
+            answer = self._deliver(rendered)
+        self._settle(row, self._after_envelope(answer))
+
+    def _send_group(self, group: Sequence[tuple[Row, tuple[Address, Rendered]]]) -> None:
+        """Where a COMMIT takes longer than a message: one for the phases of several, which then go one after another."""
+        if not group:
+            return
+        if self._throttle.unlimited:
+            self._wait_for_slot(group[0][1][0])
+        begun = self._begin([(row, rendered) for row, (_, rendered) in group])
+        left = deque((row, made) for row, made in group if row.id in begun)
+        try:
+            while left:
+                row, (address, rendered) = left[0]
+                if not self._throttle.unlimited:
+                    self._wait_for_slot(address)
+                answer = self._envelope(row, rendered)
+                # From here on it is `_settle` that knows what became of this one.
+                left.popleft()
+                if answer.action is Action.ACCEPT:
+                    answer = self._deliver(rendered)
+                self._settle(row, self._after_envelope(answer))
+        finally:
+            # Stopped in the middle: to these nothing was sent, and this process lives to say so.
+            for row, _ in left:
+                if row.id not in {result.id for result, _, _ in self._unwritten}:
+                    self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+
+    def _wait_for_slot(self, address: Address) -> None:
+        self._throttle.wait(address.domain, stop_if_asked=self._machinery.stop_if_asked, before_wait=self.flush)
+
+    def _deliver(self, rendered: Rendered) -> Answer:
+        failpoints.hit("email.before_data")
+        answer = self._held.current.deliver(rendered.data)
+        failpoints.hit("email.after_data")
+        return answer
+
+    def _after_envelope(self, answer: Answer) -> Answer:
+        """Leave the connection ready for the next sender."""
+        if answer.code == 503:
             self._held.drop()
         else:
-            self._held.reset()
-        self._settle(row, answer)
+            self._held.reset_if_needed()
+        return answer
 
     def _envelope(self, row: Row, rendered: Rendered) -> Answer:
         """MAIL and RCPT, on a kept connection if it still lives."""
@@ -152,31 +209,30 @@ class Sender:
             self._wait(row, answer, "cannot be reached")
         raise PauseRun(self._why(f"provider {self._provider.name} does not let us in", answer))
 
-    def _begin(self, row: Row, rendered: Rendered) -> bool:
-        """Commit the phase, and what the message before came to."""
+    def _begin(self, group: Sequence[tuple[Row, Rendered]]) -> set[int]:
+        """Commit the phases, and what the messages before came to; the ids of those that may be sent."""
 
-        def steps(connection: Connection) -> bool:
+        def steps(connection: Connection) -> set[int]:
             self._write_results(connection)
-            return ledger.begin(
-                connection,
-                row,
-                claim=self._batch.claim,
-                message_id=rendered.message_id,
-                scopes=self._batch.scopes,
-            )
+            begun = [(row, rendered.message_id) for row, rendered in group]
+            return ledger.begin(connection, begun, claim=self._batch.claim, scopes=self._batch.scopes)
 
+        began = time.monotonic()
         try:
-            begun = self._machinery.checkpoint(steps)
+            begun: set[int] = self._machinery.checkpoint(steps)
         except BaseException:
             # Committed or not: nothing was sent.
-            self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+            self._unwritten += [(Result(row.id, State.CLAIMED, row.attempts), row, None) for row, _ in group]
             raise
+        finally:
+            self._committing_s += time.monotonic() - began
         self._unwritten.clear()
-        if not begun:
-            # Suppressed since it was claimed; or not ours any more, then this changes nothing.
-            result = Result(row.id, State.SUPPRESSED, row.attempts, reason="suppressed while the campaign was running")
-            self._note(row, result)
-        return bool(begun)
+        for row, _ in group:
+            if row.id not in begun:
+                # Suppressed since it was claimed; or not ours any more, then this changes nothing.
+                reason = "suppressed while the campaign was running"
+                self._note(row, Result(row.id, State.SUPPRESSED, row.attempts, reason=reason))
+        return begun
 
     # -- what an answer leads to ----------------------------------------------------------------------------------------
 
@@ -240,11 +296,14 @@ class Sender:
             self.counts[result.state.value] += 1
 
     def _write_results(self, connection: Connection) -> None:
+        claim = self._batch.claim
+        ledger.finish_sent(connection, [r for r, _, _ in self._unwritten if r.state is State.SENT], claim=claim)
         for result, row, hard in self._unwritten:
-            written = ledger.finish(connection, result, claim=self._batch.claim)
+            if result.state is State.SENT:
+                continue
+            written = ledger.finish(connection, result, claim=claim)
             if written and hard is not None:
-                detail = f"{hard.code} {hard.text}"
-                suppress(connection, row.address, reason="bounce", detail=detail)
+                suppress(connection, row.address, reason="bounce", detail=f"{hard.code} {hard.text}")
 
     @staticmethod
     def _why(what: str, answer: Answer) -> str:

@@ -51,6 +51,11 @@ class Throttle:
             for domain in group.split(","):
                 self._groups[domain] = (domain_key(provider, group), limits)
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing but a pause can be in the way."""
+        return not (self._limits or self._groups or self._others)
+
     def wait(self, domain: str, *, stop_if_asked: Callable[[], None], before_wait: Callable[[], None]) -> None:
         """Return when a message to ``domain`` may go.
 

@@ -37,6 +37,7 @@ def start(recipients: Any, name: str = "news", **options: Any) -> str:
         "list_unsubscribe": False,
         "rates": None,
         "retry_s": 0.001,
+        "max_in_flight": 1,
     }
     return planned(CAMPAIGN, name=name, recipients=recipients, **(defaults | options))
 

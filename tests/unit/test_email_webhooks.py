@@ -32,7 +32,7 @@ POSTMARK = {
     "BouncedAt": "2026-11-22T05:00:00Z",
     "Details": "smtp;550 5.1.1 user unknown",
 }
-MAILGUN = {
+MAILGUN: dict[str, Any] = {
     "signature": {"token": "t"},
     "event-data": {
         "event": "failed",
