@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.sync.remote_errors import RemoteError
+from tasks.sync.remote_errors import Unavailable
 
 
 class SyncError(Exception):
@@ -34,9 +34,9 @@ class Unfit(ValueError):
         self.column = column
 
 
-class NotNow(RemoteError):
+class NotNow(Unavailable):
     """The shared limits let no request start for ``wait_s`` seconds: nothing was sent."""
 
     def __init__(self, message: str, *, wait_s: float) -> None:
-        super().__init__(message)
+        super().__init__(message, retry_after_s=wait_s)
         self.wait_s = wait_s

@@ -21,7 +21,10 @@ class Gate(Protocol):
         """
 
     def after_answer(self, status: int | None, wait_s: float | None) -> None:
-        """An answer came (``status``), or none (None); the other side asks for ``wait_s`` seconds without requests."""
+        """An answer came (``status``), or none (None); the other side asks for ``wait_s`` seconds without requests.
+
+        What it raises reaches the caller only with a 429 or 503: other answers may tell of something that was done.
+        """
 
 
 _gate: ContextVar[Gate | None] = ContextVar("gate", default=None)

@@ -31,6 +31,7 @@ from tasks.sync.transport import Call, GuardedAdapter, set_call
 USER_AGENT = "holdfast-sync/1"
 MAX_ERROR_BYTES = 64 * 1024
 MAX_REDIRECTS = 3
+_NOT_DONE = frozenset({429, 503})
 _WITH_RECORDS = frozenset({409, 412})
 """Errors whose body may be a whole record, so that the cap of good answers holds for them."""
 
@@ -180,7 +181,7 @@ class Http:
                     raise
                 finally:
                     response.close()
-        gate.after_answer(answer.status, wait_asked_s(answer.status, answer.headers))
+        _tell_gate(answer.status, wait_asked_s(answer.status, answer.headers))
         return answer
 
     def _read(self, request: str, response: requests.Response, call: Call) -> Answer:
@@ -216,7 +217,7 @@ def _translated(request: str, call: Call) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
-        gate.after_answer(None, None)
+        _tell_gate(None, None)
         if not call.sent and _certificate_refused(error):
             raise Unusable(f"{request}: the certificate is refused: {_reason(error)}") from error
         if isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL | UnicodeError):
@@ -228,6 +229,15 @@ def _translated(request: str, call: Call) -> Iterator[None]:
         raise Unusable(f"{request}: {error}") from error
     finally:
         set_call(None)
+
+
+def _tell_gate(status: int | None, wait_s: float | None) -> None:
+    """Tell the gate; whatever it raises must not hide an answer that tells of something done."""
+    try:
+        gate.after_answer(status, wait_s)
+    except RemoteError:
+        if status in _NOT_DONE:
+            raise
 
 
 class _Stale(Unavailable):

@@ -21,7 +21,7 @@ from tasks.kinds import Args, Backoff, JobKind, Json, Work
 from tasks.sync import cursors, ledger, links, outbox, plan_entries
 from tasks.sync.arguments import declared, sync_arguments
 from tasks.sync.connections import connection_named, connector_of
-from tasks.sync.connector import AuthFailed, NotFound, RateLimited, Rejected, RemoteError, Unavailable
+from tasks.sync.connector import NotFound, RateLimited, Rejected, RemoteError, Unavailable, Unusable
 from tasks.sync.dry_run import entries_of_outbox, entries_of_page, entries_of_rows
 from tasks.sync.effects import Scene
 from tasks.sync.entity_locks import entities_held
@@ -345,7 +345,7 @@ def answer_to(error: RemoteError) -> Exception:
         return Snooze(str(error), delay_s=DEFAULT_WAIT_S if error.retry_after_s is None else error.retry_after_s)
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         return Snooze(str(error), delay_s=error.retry_after_s)
-    if isinstance(error, AuthFailed):
+    if isinstance(error, Unusable):
         return PauseRun(str(error))
     if isinstance(error, Rejected | NotFound):
         return Permanent(str(error), code=f"http_{error.status}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +11,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks.sync import cursors
-from tasks.sync.connector import CursorExpired, Page
+from tasks.sync.connector import CursorExpired, Page, Unreadable
 from tasks.sync.effects import Scene
 from tasks.sync.observe import Read, observe, read_records
+from tasks.sync.rejects import Reject
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ def list_page(scene: Scene, cursor: Any, *, full: bool, read_at: datetime) -> Li
         if cursor is None:
             raise
         page = scene.connector.list_changes(None, full=True)
-    return Listed(page, read_records(scene, page.records), read_at)
+    read = read_records(scene, page.records)
+    read.unfit += [_unreadable(piece) for piece in page.unreadable]
+    return Listed(page, read, read_at)
 
 
 def take_in(connection: Connection, scene: Scene, listed: Listed) -> Counter[str]:
@@ -45,3 +49,9 @@ def take_in(connection: Connection, scene: Scene, listed: Listed) -> Counter[str
     cursors.move(connection, scene.pair, page.resume_cursor, scene.run_id)
     counts["pages"] += 1
     return counts
+
+
+def _unreadable(piece: Unreadable) -> Reject:
+    """The reject of a piece of a page that is no record; without an id, it is known by what it is."""
+    digest = hashlib.sha256(piece.original.encode()).hexdigest()[:32]
+    return Reject(f"r:?{digest}", "pull", "no_record", piece.reason, {"original": piece.original})

@@ -23,13 +23,13 @@ from tasks import failpoints
 from tasks.sync import links, outbox, rejects
 from tasks.sync.answers import Answer, Planned, Recorded, record_answers
 from tasks.sync.connector import (
-    AuthFailed,
     Connector,
     NotFound,
     RateLimited,
     Record,
     RemoteError,
     Unavailable,
+    Unusable,
     VersionMoved,
 )
 from tasks.sync.effects import Scene
@@ -43,7 +43,7 @@ Checkpoint = Callable[[Callable[[Connection], Any]], Any]
 
 ROUNDS = 5
 """How often one batch merges again what moved while it was being written."""
-STOPPING = (RateLimited, Unavailable, AuthFailed, NotNow)
+STOPPING = (RateLimited, Unavailable, Unusable, NotNow)
 """After these no further request of the batch makes sense."""
 
 
@@ -115,7 +115,7 @@ def _call(connector: Connector, planned: Sequence[Planned]) -> tuple[list[Answer
                 answers += [Answer(plan, error) for plan in part]
                 continue
             answers += [Answer(plan, end) for plan, end in zip(part, ends, strict=True)]
-            stopped = next((end for end in ends if isinstance(end, RateLimited | AuthFailed)), None)
+            stopped = next((end for end in ends if isinstance(end, RateLimited | Unusable)), None)
         else:
             answers += [Answer(plan, stopped) for plan in part]
     return answers, stopped
