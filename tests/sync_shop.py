@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.sync.connections import SyncConnection, SyncKind
 from tasks.sync.connector import Connector
 from tasks.sync.http import Http
@@ -33,3 +35,17 @@ ITEMS = SyncKind(
     changed_at="changed_at",
 )
 SHOP = SyncConnection("shop", (ITEMS,))
+
+
+class SmallPages(ShopItems):
+    """Pages and batches small enough that a few hundred records are many jobs."""
+
+    page_size = 50
+    batch_size = 10
+
+
+def _small(address: str) -> Connector:
+    return SmallPages(Http(address), "shop", "items", {name: name for name in COLUMNS})
+
+
+SMALL_SHOP = SyncConnection("shop", (replace(ITEMS, connector=_small, batch=20),))

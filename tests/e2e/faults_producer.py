@@ -47,14 +47,14 @@ class Producer:
         self._process.kill()
         self._process.communicate()
 
-    def start(self, kind: str, **kwargs: Any) -> str:
+    def start(self, kind: str, /, **kwargs: Any) -> str:
         """Start one run of ``kind``; its id."""
         self.ask(kind, 1, **kwargs)
         (started,) = self.answer()
         assert started.run_id is not None, started.error
         return started.run_id
 
-    def ask(self, kind: str, times: int, **kwargs: Any) -> None:
+    def ask(self, kind: str, times: int, /, **kwargs: Any) -> None:
         """Have it call ``start_<kind>.delay(**kwargs)`` so many times."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"kind": kind, "times": times, "kwargs": kwargs}) + "\n")
