@@ -11,7 +11,7 @@ from tasks.images.metadata import COPYRIGHT_FIELDS
 from tasks.images.picture import Image, Picture
 from tasks.images.variants import Variant
 
-# Efforts by measurement (bench/images_efforts.py): WebP 2 takes half the time of 4, for 5 % more bytes; AVIF 3 a sixth of the
+# Efforts by measurement (bench/images_quality.py): WebP 2 takes half the time of 4, for 5 % more bytes; AVIF 3 a sixth of the
 # time of 4, for 8 to 13 % more.  Of AVIF's efforts it is the last that stays within two seconds at the longest edge allowed.
 WEBP_EFFORT: Final = 2
 AVIF_EFFORT: Final = 3

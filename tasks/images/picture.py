@@ -25,7 +25,7 @@ Image = Any
 KERNEL: Final = "lanczos3"
 SHRINK_SLACK: Final = {8: 9.0, 4: 4.0, 2: 2.0}
 """JPEGs are decoded at an eighth, a quarter or half of their size where they are to be at least so many times smaller:
-with these numbers no result is more than 0.2 dB from one that was decoded in full (bench/images_fit.py)."""
+with these numbers no result is more than 0.2 dB from one that was decoded in full (bench/images_quality.py)."""
 
 _LOADERS: Final = {
     "jpeg": "jpegload_source",
@@ -73,7 +73,7 @@ def decode(
     """The picture that all of ``variants`` can be made from, decoded once from an open file.
 
     Its size is that of the largest variant.  Making a smaller one from it instead of from the original costs 0.03 dB
-    at most (bench/images_fit.py --derive), and saves a decoding each.
+    at most (bench/images_quality.py), and saves a decoding each.
 
     ``strict``  whether a JPEG that libjpeg warns of is refused
 

@@ -194,7 +194,7 @@ MAGIC = [
 
 
 @given(st.sampled_from(MAGIC), st.binary(max_size=400))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_no_header_breaks_the_reader(magic: bytes, rest: bytes) -> None:
     """Whatever the bytes: a header within the limits, or an error with a code."""
     data = magic + rest
