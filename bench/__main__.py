@@ -16,6 +16,8 @@ BENCHMARKS = {
     "memory": ["bench.imports_load", "--memory"],
     "flights": ["bench.imports_flights"],
     "purge": ["bench.purge"],
+    "images": ["bench.images_batch"],
+    "images-memory": ["bench.images_batch", "--memory"],
     "email-render": ["bench.email_render"],
     "email-recipients": ["bench.email_recipients"],
 }

@@ -1,6 +1,7 @@
 """Image batches through the whole job path: images per second, what a rerun costs, memory.
 
-``python -m bench.images_batch [--images 96] [--rounds 3] [--rerun 2000] [--memory] [--giants 200] [--photos FOLDER]``
+``python -m bench.images_batch [--images 96] [--rounds 3] [--rerun 2000] [--memory] [--giants 200]``, and beside sharp and others:
+``python -m bench.images_fit --turn 32 --plug bench.images_batch:contender``
 
     rate     JPEGs of 4000 × 3000 fitted inside 1920 × 1080 at quality 82, from ``.delay()`` to the run's end, two workers of one
              child each; beside it the engine alone in two processes, without runs, rows, fsyncs or names, in turns on the same
@@ -21,13 +22,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import images_tools
+from bench.images_contenders import Pair, cpu_s_of_tree
 from bench.soak import _stack
-from examples.photographs import write_photographs
 from stack.private import private_servers
 from tests.e2e.faults_database import Database
 from tests.e2e.faults_producer import Producer
@@ -95,6 +97,49 @@ def whole_path(photos: Path) -> Iterator[WholePath]:
                 yield path
             finally:
                 path.close()
+
+
+class _Batches:
+    """A contender of `bench.images_fit`: each turn is a batch of its own, from ``.delay()`` to its end."""
+
+    name = "holdfast, whole job path"
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._path: WholePath | None = None
+        self._turns = 0
+
+    def run(self, pairs: Sequence[Pair]) -> None:
+        if self._path is None:
+            self._path = self._open.enter_context(whole_path(pairs[0][0].parent))
+        self._turns += 1
+        dest = f"turn-{self._turns}"
+        self._path.run([original for original, _ in pairs], FIT, dest)
+        rows = self._path.database.rows(
+            "SELECT s.source, v.path FROM image_sources s JOIN image_variants v USING (dest_hash, content_hash)"
+            " JOIN image_dests d USING (dest_hash) WHERE d.path = %s",
+            str(self._path.dests / dest),
+        )
+        made = dict(rows)
+        for original, result in pairs:
+            os.link(self._path.dests / dest / made[str(original)], result)
+
+    def cpu_s(self) -> float:
+        """Of workers, their decoders, dispatchers and both servers: of all that a batch needs."""
+        if self._path is None:
+            return 0.0
+        stack = self._path.stack
+        programs = [pid for group in ("images", "control", "dispatcher") for pid in stack.pids(group)]
+        servers = [stack.servers.mariadb.pid, stack.servers.valkey.pid]
+        return sum(map(cpu_s_of_tree, [*programs, *servers]))
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def contender() -> _Batches:
+    """For ``bench.images_fit --plug``."""
+    return _Batches()
 
 
 _ALONE = """
@@ -192,18 +237,16 @@ def main() -> int:
     parser.add_argument("--rerun", type=int, default=2000, help="images of the rerun")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--giants", type=int, default=200, help="images for --memory")
-    parser.add_argument("--photos", type=Path, default=Path("var/bench/photographs"), help="made there if missing")
     options = parser.parse_args()
     if options.memory:
-        return memory(options.photos, options.giants)
-    missed = rate(options.photos, options.images, options.rounds)
-    return missed + rerun(options.photos, options.rerun)
+        return memory(options.giants)
+    missed = rate(options.images, options.rounds)
+    return missed + rerun(options.rerun)
 
 
-def rate(photos: Path, images: int, rounds: int) -> int:
-    folder = photos.resolve() / "12mp"
-    files = write_photographs(folder, images, width=4000, height=3000)
-    with whole_path(photos) as path:
+def rate(images: int, rounds: int) -> int:
+    files = images_tools.photographs(images, 4000, 3000)
+    with whole_path(files[0].parent) as path:
         path.fresh(files[: min(8, images)])
         path_s, alone_s = [], []
         for _ in range(rounds):
@@ -220,10 +263,9 @@ def rate(photos: Path, images: int, rounds: int) -> int:
     return 0
 
 
-def rerun(photos: Path, images: int) -> int:
-    folder = photos.resolve() / "small"
-    files = write_photographs(folder, images, width=64, height=48)
-    with whole_path(photos) as path:
+def rerun(images: int) -> int:
+    files = images_tools.photographs(images, 64, 48)
+    with whole_path(files[0].parent) as path:
         _, first = path.run(files, THREE, "rerun")
         took, again = path.run(files, THREE, "rerun")
         (plan_ms,) = path.database.row(
@@ -239,10 +281,9 @@ def rerun(photos: Path, images: int) -> int:
     return int(again["jobs_total"] != 0 or each_ms >= 2)
 
 
-def memory(photos: Path, images: int) -> int:
-    folder = photos.resolve() / "24mp"
-    files = write_photographs(folder, images, width=6000, height=4000)
-    with whole_path(photos) as path, PeakMemory(path.stack) as peak:
+def memory(images: int) -> int:
+    files = images_tools.photographs(images, 6000, 4000)
+    with whole_path(files[0].parent) as path, PeakMemory(path.stack) as peak:
         took = path.fresh(files, THREE)
     print(
         f"{images} baseline JPEGs of 6000 × 4000 to three widths in JPEG and WebP, two workers: {images / took:.2f} images/s,"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,8 +45,8 @@ def test_killed_while_writing_no_file_is_torn_and_no_image_lost(lab: ImageLab) -
 
 def test_a_pause_in_the_middle_of_a_batch_holds_it_and_a_resume_goes_on(lab: ImageLab) -> None:
     """Between two images; nothing is done meanwhile, and nothing twice."""
-    lab.write(12)
-    lab.failpoints.load("images.written", "delay 0.3", 12)
+    lab.write(60)
+    lab.failpoints.load("images.written", "delay 0.5", 60)
     run_id = lab.start()
     wait_until(lambda: lab.jobs_done(run_id) >= 2, 30, "the first images")
     who = ("--actor", "test", "--reason", "test")
@@ -52,12 +54,12 @@ def test_a_pause_in_the_middle_of_a_batch_holds_it_and_a_resume_goes_on(lab: Ima
     at_work = "SELECT COUNT(*) FROM jobs WHERE run_id = %s AND state IN ('queued', 'running')"
     wait_until(lambda: lab.database.value(at_work, run_id) == 0, 30, "the workers to stop")
     held = lab.jobs_done(run_id)
-    assert held < 12
+    assert held < 60
     lab.failpoints.unload("images.written")
     lab.stack.run("-m", "ops", "runs", "resume", run_id, *who)
     run = lab.wait_ended(run_id)
-    assert (run["status"], run["jobs_done"]) == ("completed", 12)
-    assert lab.problems(12) == []
+    assert (run["status"], run["jobs_done"]) == ("completed", 60)
+    assert lab.problems(60) == []
 
 
 def test_bad_files_are_letters_and_no_worker_dies_of_them(lab: ImageLab) -> None:
@@ -84,3 +86,14 @@ def test_bad_files_are_letters_and_no_worker_dies_of_them(lab: ImageLab) -> None
     assert (run["status"], run["jobs_done"]) == ("completed", 6)
     assert lab.problems(6) == []
     assert workers <= {*lab.stack.pids("images"), *lab.stack.children("images")}
+
+
+def test_the_gallery_is_made_and_made_again_without_work(lab: ImageLab) -> None:
+    """The example runs as it stands: six photographs, a page that names their files, and nothing to do the second time."""
+    first = lab.stack.run("-m", "examples.gallery", timeout_s=120).stdout
+    page = Path(first.splitlines()[-1])
+    named = set(re.findall(r"[0-9a-f]{2}/[0-9a-f]{62}[\w.-]+", page.read_text(encoding="utf-8")))
+    assert len(named) == 6 * 4
+    assert all((page.parent / name).is_file() for name in named)
+    again = lab.stack.run("-m", "examples.gallery", timeout_s=60).stdout
+    assert "'unchanged': 6" in again and "'encoded': 0" in again
