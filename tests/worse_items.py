@@ -1,10 +1,11 @@
-"""A connector for the API of the worse kind: what a user would write."""
+"""A connector for the API of the worse kind, and a connection: what a user would write."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
+from tasks.sync.connections import SyncConnection, SyncKind
 from tasks.sync.http import Http
 from tasks.sync.paging import PageNumbers
 from tasks.sync.rest import RestConnector
@@ -36,3 +37,23 @@ def items_of(api: WorseApi) -> WorseItems:
 def address_of(api: WorseApi) -> str:
     """The API's address with its token."""
     return api.url.replace("http://", f"http://{TOKEN}@")
+
+
+ROWS = (
+    "CREATE TABLE worse_rows (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) NOT NULL, price DECIMAL(8,2)) "
+    "CHARSET=utf8mb4"
+)
+WORSE = SyncConnection(
+    "worse",
+    (
+        SyncKind(
+            name="items",
+            connector=lambda address: WorseItems(Http(address)),
+            table="worse_rows",
+            key="id",
+            columns=("name", "price"),
+            policy="local",
+            scan=True,
+        ),
+    ),
+)

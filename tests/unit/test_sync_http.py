@@ -34,7 +34,7 @@ from tasks.sync.remote_errors import (
 from tests.raw_http import RawServer, answer, answering, raw_server
 from tests.waiting import wait_until
 
-QUICK = HttpOptions(connect_s=1, read_s=0.2, total_s=1, max_bytes=100_000)
+QUICK = HttpOptions(connect_s=1, read_s=0.5, total_s=1.5, max_bytes=100_000)
 OK = answer("200 OK", b"{}")
 
 
@@ -123,7 +123,7 @@ def test_no_answer_takes_longer_than_its_time() -> None:
             started = time.monotonic()
             with pytest.raises(Unavailable, match="whole request"):
                 client.request("GET", client.url("items"))
-            assert 0.9 < time.monotonic() - started < 3
+            assert 1.4 < time.monotonic() - started < 10
 
 
 def test_connections_are_reused() -> None:
@@ -167,8 +167,8 @@ def test_a_long_answer_is_cut() -> None:
 
 
 def test_a_gzip_bomb_costs_little() -> None:
-    """A megabyte that unpacks to a gigabyte is given up at the cap, without its memory."""
-    bomb = gzip.compress(bytes(300_000_000), compresslevel=1)
+    """A little that unpacks to a lot is given up at the cap, without its memory."""
+    bomb = gzip.compress(bytes(50_000_000), compresslevel=1)
     with raw_server(answering(answer("200 OK", bomb, "Content-Encoding: gzip"))) as server:
         client = http(server)
         tracemalloc.start()
@@ -411,6 +411,27 @@ def test_every_request_passes_the_gate() -> None:
                 client.request("GET", client.url("items"))
         assert heard == [(200, None), (200, 9.0), (429, 60.0)]
         assert len(server.requests) == 3
+
+
+def test_a_gate_hides_no_answer_that_tells_of_something_done() -> None:
+    """What a gate raises after an answer counts only where nothing was done."""
+
+    class Broken:
+        def before_request(self) -> None:
+            pass
+
+        def after_answer(self, status: int | None, wait_s: float | None) -> None:
+            raise Unavailable("Redis is away")
+
+    with raw_server(answering(OK, answer("429 No"))) as server, gate.gated(Broken()):
+        client = http(server)
+        assert client.request("POST", client.url("items"), content={}).status == 200
+        with pytest.raises(Unavailable, match="Redis"):
+            client.request("POST", client.url("items"), content={})
+    with raw_server(drop_after_reading) as server, gate.gated(Broken()):
+        client = http(server)
+        with pytest.raises(OutcomeUnknown):
+            client.request("POST", client.url("items"), content={})
 
 
 @pytest.mark.parametrize("body", (b"", b"nope", b"[" * 100_000, b"NaN", b"\xff\xfe"))
