@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import uuid
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -58,13 +59,13 @@ def _write(
     client: redis.Redis, key: str, limit: Limit, permits: int, count: int, epoch: str, went: list[tuple[float, int]]
 ) -> None:
     state, past, ahead = keys_of(key)
-    beside = f"{LIMIT_PREFIX}rebuilt:{key}"
+    # Of its own: a counter that outlived its lock must not add to what the next one writes.
+    beside = f"{LIMIT_PREFIX}rebuilt:{uuid.uuid4().hex}"
     with TryingTo(f"write down again what went through {key}", LimiterUnavailable):
         # Now, and not when the question was asked: later than it was is the safe side.
         seconds, microseconds = client.time()
         now_us = seconds * 1_000_000 + microseconds + int(cast("str | None", client.hget(state, "offset")) or 0)
         times = [str(now_us - int(age_s * 1e6)) for age_s, n in went for _ in range(min(n, permits))][:permits]
-        client.delete(beside)
         for start in range(0, len(times), _CHUNK):
             client.rpush(beside, *times[start : start + _CHUNK])
             client.pexpire(beside, int(_LOCK_TTL_S * 1000))
