@@ -156,7 +156,14 @@ def test_variables_that_no_message_can_carry_refuse_their_recipient(value: Any) 
     """Half characters, numbers that are none and far too much text stop one recipient, not the campaign."""
     (found,) = read_recipients([{"email": "a@example.com", "name": value}], roots=[])
     assert found.address is None and found.refused
+    assert ("half of a character" in found.refused) == (isinstance(value, str | dict) and "x" not in value)
     str(found).encode()
+
+
+def test_an_address_with_half_a_character_can_be_stored_as_refused() -> None:
+    """It goes into the ledger with its reason, so it must be text that a database takes."""
+    (found,) = read_recipients([{"email": "a\ud800@example.com"}], roots=[])
+    assert found.refused and (found.given + found.refused).encode()
 
 
 @pytest.mark.parametrize(

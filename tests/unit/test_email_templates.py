@@ -150,10 +150,21 @@ class TestFinding:
         root = tmp_path / "in"
         root.mkdir()
         (tmp_path / "secret.html").write_text("secret")
+        (root / "sub").mkdir()
+        (root / "fine.html").write_text("fine")
         (root / "link.html").symlink_to(tmp_path / "secret.html")
         (root / "includes.html").write_text("{% include '../secret.html' %}")
         (root / "guesses.html").write_text("{% include name %}")
-        for name in ("../secret", str(tmp_path / "secret"), "link", "includes", "guesses", "none", "in\0"):
+        for name in (
+            "../secret",
+            str(tmp_path / "secret"),
+            "link",
+            "sub/../fine",
+            "includes",
+            "guesses",
+            "none",
+            "in\0",
+        ):
             with pytest.raises(BadTemplate):
                 compiled(template=name, roots=[root])
 
