@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.email.addresses import Address, identity_of, parse_address
@@ -53,6 +53,7 @@ def test_what_cannot_be_sent_to_is_refused_with_a_reason(text: str) -> None:
 _TEXTS = st.text(alphabet="abzAZ09.-_+'!@ üßé\u0308\n", max_size=80) | st.emails()
 
 
+@settings(deadline=None)
 @given(_TEXTS)
 @example("a@B-C.example")
 @example("a" * 64 + "@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 57 + ".com")
@@ -75,6 +76,7 @@ def test_the_short_cut_says_what_email_validator_says(text: str) -> None:
     assert found.identity == identity_of(found.normalised)
 
 
+@settings(deadline=None)
 @given(_TEXTS)
 def test_normalising_again_changes_nothing(text: str) -> None:
     """A ledger's address, read back, is the same address."""

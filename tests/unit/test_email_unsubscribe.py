@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.email.errors import BadToken, NoUnsubscribe
@@ -20,6 +20,7 @@ SAID = Unsubscription("anna@example.com", "global", "winter")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, TEXTS)
 def test_a_token_says_what_was_sealed(identity: str, scope: str, campaign: str) -> None:
     """Whatever the address, the scope and the campaign are called."""
