@@ -12,6 +12,7 @@ from typing import Any
 
 from runstate import statuses
 from stack.pools import POOLS, pool_numbers
+from tasks.images.errors import CODES
 from tests.documents import DOCUMENTS
 
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -54,6 +55,11 @@ def job_transitions() -> str:
     return _transitions(statuses.JOB_TRANSITIONS)
 
 
+def image_codes() -> str:
+    rows = [[f"`{code}`", verdict, meaning] for code, (verdict, meaning) in CODES.items()]
+    return _table(["code", "verdict", "meaning"], rows)
+
+
 def _values(words: type[StrEnum]) -> str:
     sentences = _sentences(words.__name__)
     return _table(["", ""], [[f"`{word.value}`", sentences[word.name]] for word in words])
@@ -89,6 +95,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "run-transitions": run_transitions,
     "job-states": job_states,
     "job-transitions": job_transitions,
+    "image-codes": image_codes,
 }
 
 

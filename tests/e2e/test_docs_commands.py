@@ -22,12 +22,12 @@ OPERATIONS = PROJECT / "docs" / "operations.md"
 WITH_COMMANDS = [document for document in DOCUMENTS if blocks("sh", document) and document != OPERATIONS]
 
 
-@pytest.mark.stack(HOLDFAST_IMPORTS_PROCESSES="2", HOLDFAST_FLOWERS="1")
+@pytest.mark.stack(HOLDFAST_IMPORTS_PROCESSES="2", HOLDFAST_IMAGES_PROCESSES="1", HOLDFAST_FLOWERS="1")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", WITH_COMMANDS, ids=lambda document: document.name)
 def test_every_command_works(stack: Stack, document: Path) -> None:
     """Whoever types the commands of a document, from top to bottom, sees none of them fail."""
-    type_commands(stack, document, RUN_ID=imported(stack))
+    type_commands(stack, document, RUN_ID=imported(stack), DEST=str(stack.var / "variants" / "gallery"))
 
 
 @pytest.mark.stack(HOLDFAST_KINDS=ALL)

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from runstate.models import metadata
 from stack.pools import POOLS, pool_numbers
 from tasks import failpoints
 from tasks.dispatcher import Dispatcher
+from tasks.images.arguments import batch_arguments, image_arguments
+from tasks.images.kind import COUNTS
+from tasks.images.variants import Variant
 from tasks.imports.arguments import import_arguments
 from tasks.imports.refusals import ROW_ERRORS
 from tests.docs_tables import filled
@@ -101,6 +105,18 @@ def test_every_argument_of_an_import_is_documented() -> None:
     """docs/imports.md has each argument that `start_import` takes."""
     taken = {*inspect.signature(import_arguments).parameters, "idempotency_key"}
     assert table_words(DOCS / "imports.md", after="## Arguments") == taken
+
+
+def test_every_argument_of_an_image_batch_is_documented() -> None:
+    """docs/images.md has each argument that `start_image_batch` and `process_image` take, and each field of a variant."""
+    taken = {name for check in (batch_arguments, image_arguments) for name in inspect.signature(check).parameters}
+    assert table_words(DOCS / "images.md", after="## Arguments") == taken | {"idempotency_key"}
+    assert {field.name for field in fields(Variant)} <= table_words(DOCS / "images.md", after="## Variants")
+
+
+def test_every_total_of_an_image_batch_is_documented() -> None:
+    """docs/images.md explains each count of a run's result."""
+    assert table_words(DOCS / "images.md", after="## Totals") == {*COUNTS, "found", "unchanged", "failed"}
 
 
 def test_every_reject_code_is_documented() -> None:
