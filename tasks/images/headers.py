@@ -17,6 +17,8 @@ from tasks.images.errors import ImageError
 
 MAX_STEPS: Final = 20_000
 """Chunks, segments or boxes of one file that are looked at."""
+MAX_JUNK: Final = 65_536
+"""Bytes between two segments of a JPEG that are skipped."""
 MAX_BLOCKS: Final = 1_000_000
 """Of a GIF, whose blocks have at most 255 bytes: enough for 250 MB, and about a second."""
 
@@ -29,6 +31,8 @@ class Header:
     height: int
     frames: int = 1
     orientation: int = 1
+    cut_at: int | None = None
+    """Where the file ends, if that is before the frames do."""
 
 
 class Reader:
@@ -49,6 +53,11 @@ class Reader:
         if len(data) < count:
             raise ImageError("truncated", f"the file ends at byte {self.size}, within its header")
         return data
+
+    def some(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset``."""
+        self.file.seek(offset)
+        return self.file.read(count)
 
 
 def read_header(image_format: str, file: BufferedReader, size: int, *, max_frames: int) -> Header:
@@ -87,7 +96,12 @@ def _jpeg(reader: Reader, _: int) -> Header:
     while True:
         marker = reader.at(at, 4)
         if marker[0] != 0xFF:
-            raise ImageError("corrupt", f"no JPEG marker at byte {at}")
+            # As libjpeg does: go on at the next thing that can be a marker.
+            skipped = reader.some(at, MAX_JUNK).find(b"\xff")
+            if skipped < 0:
+                raise ImageError("corrupt", f"no JPEG marker in the {MAX_JUNK} bytes from byte {at}")
+            at += skipped
+            continue
         code = marker[1]
         if code == 0xFF or code == 0x01 or 0xD0 <= code <= 0xD8:
             at += 1 if code == 0xFF else 2
@@ -138,7 +152,7 @@ def _gif(reader: Reader, max_frames: int) -> Header:
         if introducer == b"\x2c":
             descriptor = file.read(9)
             if len(descriptor) < 9:
-                raise ImageError("truncated", f"the file ends at byte {reader.size}, within frame {frames + 1}")
+                return Header(width, height, frames=max(1, frames), cut_at=reader.size)
             left, top, wide, high, flags = struct.unpack("<HHHHB", descriptor)
             width, height, frames = max(width, left + wide), max(height, top + high), frames + 1
             file.seek((3 << ((flags & 7) + 1) if flags & 0x80 else 0) + 1, 1)
@@ -153,7 +167,7 @@ def _gif(reader: Reader, max_frames: int) -> Header:
             break
         while (length := file.read(1)) != b"\0":
             if not length:
-                raise ImageError("truncated", f"the file ends at byte {reader.size}, within frame {frames}")
+                return Header(width, height, frames=max(1, frames), cut_at=reader.size)
             file.seek(length[0], 1)
             if (blocks := blocks + 1) > MAX_BLOCKS:
                 raise ImageError("corrupt", f"a GIF of more than {MAX_BLOCKS} blocks")

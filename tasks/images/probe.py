@@ -95,6 +95,9 @@ def check_header(file: BufferedReader, size: int, extension: str, limits: Limits
     image_format = sniff(file.read(HEAD_BYTES), extension, allow=limits.allow)
     header = read_header(image_format, file, size, max_frames=limits.max_frames)
     check_limits(header, size, limits)
+    if header.cut_at is not None:
+        # Last: of a bomb that is cut short too, it matters that it is a bomb.
+        raise ImageError("truncated", f"the file ends at byte {header.cut_at}, within a frame or without a trailer")
     return image_format, header
 
 

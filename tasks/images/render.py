@@ -36,6 +36,8 @@ _CUT_SHORT = (
     "not enough image data",
     "premature end of file",
 )
+_UNSUPPORTED = ("not supported", "support is not configured", "bad labq format", "unsupported")
+"""What libvips or libtiff says of TIFFs that are in order, but of a kind that they do not read."""
 _HARMLESS = ("extraneous bytes before marker", "unknown jfif revision", "unknown adobe color transform")
 """What cameras write and libjpeg warns of, without a pixel being wrong."""
 
@@ -189,6 +191,8 @@ def code_of(message: str, otherwise: str) -> str:
         return "memory_limit"
     if otherwise == "corrupt" and any(words in said for words in _CUT_SHORT):
         return "truncated"
+    if otherwise == "corrupt" and any(words in said for words in _UNSUPPORTED):
+        return "unsupported_format"
     return otherwise
 
 

@@ -136,6 +136,8 @@ def _text(head: bytes, allow: tuple[str, ...]) -> str:
         if "svg" in allow:
             return "svg"
         raise ImageError("unsupported_format", "SVG; it is a program as much as a picture, and refused unless allowed")
+    if start.startswith((b"/* xpm", b"! xpm2")) or (start.startswith(b"#define") and b"_width" in start):
+        raise ImageError("unsupported_format", "XPM or XBM; convert it to PNG first")
     for magic, what in _NO_IMAGES:
         if head.startswith(magic):
             raise ImageError("not_an_image", what)

@@ -86,6 +86,7 @@ GIF_BOMB = (
         ("bomb.gif", GIF_BOMB, "too_large_dimensions", "65535×66601"),
         ("long.png", png_header(50_000, 10), "too_large_dimensions", "50000×10"),
         ("flat.png", png_header(10_000, 9_000) + bytes(100_000), "suspicious_ratio", "90000000 pixels from"),
+        ("cut.gif", GIF_BOMB[:-4], "too_large_dimensions", "65535×66601"),
         ("none.png", png_header(0, 10), "corrupt", "0×10"),
     ],
 )

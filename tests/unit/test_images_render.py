@@ -231,9 +231,9 @@ def test_a_damaged_file_is_corrupt(engine: Engine, samples: Path, tmp_path: Path
 def test_a_jpeg_with_harmless_oddities_is_taken(engine: Engine, samples: Path, tmp_path: Path) -> None:
     """Some cameras write a few bytes too many between segments."""
     data = (samples / "rgb.jpg").read_bytes()
-    at = data.index(b"\xff\xda")
+    tables, at = data.index(b"\xff\xdb"), data.index(b"\xff\xda")
     odd = tmp_path / "odd.jpg"
-    odd.write_bytes(data[:at] + b"\0\1" + data[at:])
+    odd.write_bytes(data[:tables] + b"\0\1" + data[tables:at] + b"\0\1" + data[at:])
     assert engine.render(odd, [(Variant("a", 100), "jpeg")], tmp_path).outputs[0].width == 100
 
 
