@@ -122,8 +122,9 @@ def _costs(path: Path, port: int) -> None:
     """What a phase's transaction costs one process that has the machine to itself, and what the rest does."""
     from datetime import UTC, datetime
 
-    from runstate.transaction import in_transaction
     from sqlalchemy import text
+
+    from runstate.transaction import in_transaction
     from tasks import clients
     from tasks.email.addresses import parse_address
     from tasks.email.connections import Connections

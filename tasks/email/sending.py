@@ -30,11 +30,15 @@ from tasks.email.message import Message, Rendered
 from tasks.email.providers import Provider
 from tasks.email.retries import Retries
 from tasks.email.suppressions import suppress
-from tasks.email.throttle import NotNow, Throttle
+from tasks.email.throttle import SLICE_S, NotNow, Slot, Throttle
 from tasks.errors import PauseRun
 
 MESSAGE_FAULTS_IN_A_ROW = 3
 """So many recipients one after another whose message is refused: it is the message."""
+
+
+MAX_LEAD_S = 0.25
+"""An envelope is not opened longer than this before its slot."""
 
 
 class Machinery(Protocol):
@@ -89,6 +93,7 @@ class Sender:
         self._message_faults = 0
         self._flight = batch.flight
         self._committing_s = 0.0
+        self._lead_s = 0.0
         self.counts: Counter[str] = Counter()
 
     def send(self, rows: Sequence[Row]) -> None:
@@ -132,30 +137,49 @@ class Sender:
             return None
 
     def _send_one(self, row: Row, made: tuple[Address, Rendered]) -> None:
-        """The phase is committed when nothing but DATA is left to be said: a refusal before it needs none."""
+        """The phase is committed when nothing but DATA is left to be said: a refusal before it needs none.
+
+        Envelope and COMMIT are done shortly before the slot, so that how long they take does not shift the message.
+        """
         address, rendered = made
-        self._wait_for_slot(address)
+        slot = self._throttle.reserve(address.domain)
+        self._throttle.approach(slot, self._lead_s, self._pause)
+        began = time.monotonic()
         answer = self._envelope(row, rendered)
         if answer.action is Action.ACCEPT:
             if not self._begin([(row, rendered)]):
                 self._held.reset()
                 return
+            took_s = time.monotonic() - began
+            self._lead_s = min(MAX_LEAD_S, max(took_s, 0.9 * self._lead_s))
+            self._wait_in_sending(row, address, slot)
             answer = self._deliver(rendered)
         self._settle(row, self._after_envelope(answer))
+
+    def _wait_in_sending(self, row: Row, address: Address, slot: Slot) -> None:
+        if self._throttle.unlimited:
+            return
+        try:
+            if not self._throttle.arrive(slot, self._pause):
+                self._throttle.wait(address.domain, self._pause)
+        except BaseException:
+            # Stopped, or no slot is near any more: nothing was sent.
+            self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+            raise
 
     def _send_group(self, group: Sequence[tuple[Row, tuple[Address, Rendered]]]) -> None:
         """Where a COMMIT takes longer than a message: one for the phases of several, which then go one after another."""
         if not group:
             return
         if self._throttle.unlimited:
-            self._wait_for_slot(group[0][1][0])
+            self._throttle.wait(group[0][1][0].domain, self._pause)
         begun = self._begin([(row, rendered) for row, (_, rendered) in group])
         left = deque((row, made) for row, made in group if row.id in begun)
         try:
             while left:
                 row, (address, rendered) = left[0]
                 if not self._throttle.unlimited:
-                    self._wait_for_slot(address)
+                    self._throttle.wait(address.domain, self._pause)
                 answer = self._envelope(row, rendered)
                 # From here on it is `_settle` that knows what became of this one.
                 left.popleft()
@@ -168,8 +192,11 @@ class Sender:
                 if row.id not in {result.id for result, _, _ in self._unwritten}:
                     self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
 
-    def _wait_for_slot(self, address: Address) -> None:
-        self._throttle.wait(address.domain, stop_if_asked=self._machinery.stop_if_asked, before_wait=self.flush)
+    def _pause(self, seconds: float) -> None:
+        """Sleep a slice of a wait: what is known is written down first, and whoever asks to stop is heard."""
+        self.flush()
+        self._machinery.stop_if_asked()
+        time.sleep(min(seconds, SLICE_S))
 
     def _deliver(self, rendered: Rendered) -> Answer:
         failpoints.hit("email.before_data")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from locks.errors import LocksError
 from locks.limits import Limit, NotBefore, RateLimiter
+from locks.limits import Slot as Slot
 from tasks.email.errors import EmailError
 
 SHORT_S = 2.0
 """A slot that is this near is waited for; for a longer wait the job goes back, and its worker does something else."""
 SLICE_S = 0.2
-"""How often a wait asks whether it should stop."""
+"""How often a wait should ask whether it must stop."""
 REDIS_AWAY_S = 2.0
+
+Pause = Callable[[float], object]
+"""Sleep for at most so many seconds; may come back early, or raise."""
 
 
 class NotNow(EmailError):
@@ -56,24 +61,25 @@ class Throttle:
         """Whether nothing but a pause can be in the way."""
         return not (self._limits or self._groups or self._others)
 
-    def wait(self, domain: str, *, stop_if_asked: Callable[[], None], before_wait: Callable[[], None]) -> None:
-        """Return when a message to ``domain`` may go.
+    def reserve(self, domain: str) -> Slot:
+        """The next slot of a message to ``domain``; raises `NotNow` if none is near, and when Redis is away."""
+        with _redis_away():
+            return _near(self._limiter.reserve(self._keys(domain), at_most_wait_s=SHORT_S))
 
-        ``before_wait`` is called before anything is waited for: what is known should be written down by then.
-        Raises `NotNow` for a wait that is not short, and when Redis is away.
-        """
+    def approach(self, slot: Slot, lead_s: float, pause: Pause) -> None:
+        """Return ``lead_s`` before the slot: time for what must be done before the message may go."""
+        while (left_s := slot.go_at - lead_s - time.monotonic()) > 0:
+            pause(left_s)
 
-        def sleep(left_s: float) -> None:
-            before_wait()
-            stop_if_asked()
-            time.sleep(min(left_s, SLICE_S))
+    def arrive(self, slot: Slot, pause: Pause) -> bool:
+        """Return when the slot is there; False if it is lost: too late, or the provider was paused meanwhile."""
+        with _redis_away():
+            return self._limiter.wait(slot, sleep=pause)
 
-        try:
-            answer = self._limiter.take(self._keys(domain), at_most_wait_s=SHORT_S, sleep=sleep)
-        except LocksError as error:
-            raise NotNow(f"the limiter does not answer: {error}", wait_s=REDIS_AWAY_S) from error
-        if isinstance(answer, NotBefore):
-            raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s)
+    def wait(self, domain: str, pause: Pause) -> None:
+        """Return when a message to ``domain`` may go; raises `NotNow` as `reserve` does."""
+        with _redis_away():
+            _near(self._limiter.take(self._keys(domain), at_most_wait_s=SHORT_S, sleep=pause))
 
     def pause(self, for_s: float, reason: str) -> None:
         """Nobody sends through the provider for so long."""
@@ -98,6 +104,20 @@ class Throttle:
         elif self._others:
             keys[domain_key(self._provider, domain)] = self._others
         return keys
+
+
+def _near(answer: Slot | NotBefore) -> Slot:
+    if isinstance(answer, NotBefore):
+        raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s)
+    return answer
+
+
+@contextmanager
+def _redis_away() -> Iterator[None]:
+    try:
+        yield
+    except LocksError as error:
+        raise NotNow(f"the limiter does not answer: {error}", wait_s=REDIS_AWAY_S) from error
 
 
 def provider_key(provider: str) -> str:
