@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlencode
+from weakref import WeakKeyDictionary
 
 from flower.views import BaseHandler
 from kombu.exceptions import OperationalError
@@ -36,13 +37,12 @@ POLICY = (
 )
 POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="holdfast-pages")
 """Flower's loop never waits for MySQL or Redis; and however many browsers there are, these are all that ask."""
-_SHARED: dict[int, Shared] = {}
-AWAY = (DatabaseUnavailable, SQLAlchemyError, LocksError, OperationalError, OSError)
+_SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
 
 def shared() -> Shared:
     """What the browsers of this event loop share."""
-    return _SHARED.setdefault(id(asyncio.get_running_loop()), Shared(POOL))
+    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL))
 
 
 def asked(read: Callable[[Connection], T]) -> Callable[[], T]:
@@ -63,7 +63,8 @@ class Page(BaseHandler):  # type: ignore[misc]
         self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
-        if not self.current_user:
+        admitted: object = self.current_user
+        if not admitted:
             if self.application.options.auth and self.request.method in ("GET", "HEAD"):
                 self.redirect(f"{self.get_login_url()}?{urlencode({'next': self.request.uri})}")
                 return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from locks import HeldLock, LockUnavailable, list_locks
+from locks import HeldLock, LocksError, list_locks
+from locks.limit_list import LimitedKey, list_limits
 from ops.errors import UsageError
 from ops.pages.confirm import ConfirmPage
 from ops.pages.handler import Page, shared
@@ -19,11 +20,13 @@ class LocksPage(Page):
     async def get(self) -> None:
         error = ""
         held: list[HeldLock] = []
+        limits: list[LimitedKey] = []
         try:
             held = await shared().get("locks", _held, fresh_s=1, stale_s=3)
-        except LockUnavailable as unavailable:
+            limits = await shared().get("limits", _limits, fresh_s=1, stale_s=3)
+        except LocksError as unavailable:
             error = str(unavailable)
-        self.page("locks.html", parts={"locks": "locks_rows.html"}, held=held, error=error)
+        self.page("locks.html", parts={"locks": "locks_rows.html"}, held=held, limits=limits, error=error)
 
 
 class ReleasePage(ConfirmPage):
@@ -67,3 +70,7 @@ class ReleasePage(ConfirmPage):
 
 def _held() -> list[HeldLock]:
     return list_locks(clients.redis())
+
+
+def _limits() -> list[LimitedKey]:
+    return list_limits(clients.redis())

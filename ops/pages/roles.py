@@ -34,6 +34,8 @@ NEEDED: Mapping[str, Role] = {
     "replay --over-newer": Role.ADMIN,
     "discard": Role.OPERATOR,
     "discard --all": Role.ADMIN,
+    "pause limit": Role.OPERATOR,
+    "resume limit": Role.OPERATOR,
     "release lock": Role.ADMIN,
     "flower": Role.OPERATOR,
     "flower admin": Role.ADMIN,

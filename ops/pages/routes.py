@@ -11,6 +11,7 @@ from ops.pages.audit import AuditPage
 from ops.pages.letter import EditPage, LetterPage
 from ops.pages.letters import LettersPage
 from ops.pages.letters_act import LettersActionPage
+from ops.pages.limits import LimitPage
 from ops.pages.locks import LocksPage, ReleasePage
 from ops.pages.operations import OperationPage
 from ops.pages.overview import OverviewPage
@@ -25,7 +26,8 @@ _RUN = r"([0-9a-f-]{1,36})"
 def routes() -> list[URLSpec]:
     """Every page, by name: `reverse_url` knows the prefix."""
     return [
-        url(r"/holdfast/?", OverviewPage, name="holdfast-overview"),
+        url(r"/holdfast/", OverviewPage, name="holdfast-overview"),
+        url(r"/holdfast", OverviewPage),
         url(r"/holdfast/runs", RunsPage, name="holdfast-runs"),
         url(rf"/holdfast/runs/{_RUN}", RunPage, name="holdfast-run"),
         url(rf"/holdfast/runs/{_RUN}/(pause|resume|cancel|recover|retry)", RunActionPage, name="holdfast-run-action"),
@@ -36,6 +38,7 @@ def routes() -> list[URLSpec]:
         url(r"/holdfast/operations/([0-9a-f]{16})", OperationPage, name="holdfast-operation"),
         url(r"/holdfast/locks", LocksPage, name="holdfast-locks"),
         url(r"/holdfast/locks/release", ReleasePage, name="holdfast-lock-release"),
+        url(r"/holdfast/limits/(pause|resume)", LimitPage, name="holdfast-limit"),
         url(r"/holdfast/audit", AuditPage, name="holdfast-audit"),
         # Style and script, the same for everybody: nothing to hide in them.
         url(r"/holdfast/static/(.*)", StaticFileHandler, {"path": str(STATIC)}, name="holdfast-static"),

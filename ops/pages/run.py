@@ -102,8 +102,10 @@ class RunPage(Page):
         if run_id != given:
             self.redirect(self.link("run", run_id))
             return
-        facts: Facts = await shared().get(
-            ("run", run_id), asked(lambda c: read_facts(c, run_id)), fresh_s=1 if self.is_live else 0.2, stale_s=3
+        read = asked(lambda c: read_facts(c, run_id))
+        # Whoever opens the page sees how it stands now, for he may act on it; only the renewing is shared.
+        facts = await (
+            shared().get(("run", run_id), read, fresh_s=1, stale_s=3) if self.is_live else self.off_loop(read)
         )
         # Locks, broker, the jobs of other runs: looked at beside the page, which does not wait.
         found = await shared().soon(("explain", run_id), lambda: explain(run_id).findings, fresh_s=4)
