@@ -5,14 +5,23 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tasks.sync import gate
 from tasks.sync.addresses import AddressGuard
@@ -99,6 +108,57 @@ def test_a_handshake_that_fails_comes_before_the_request() -> None:
             address = server.url.replace("http://", "https://")
             with pytest.raises(Unavailable, match="not sent"):
                 Http(address, options=QUICK).request("POST", f"{address}/items", content={})
+
+
+def test_a_certificate_must_be_trusted_and_fit(tmp_path: Path) -> None:
+    """A self-signed certificate, or another host's, gets no request; one that the connection's own settings name does."""
+    received: list[bytes] = []
+
+    def serve(certificate: Path) -> Callable[[socket.socket, RawServer], None]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+
+        def behave(connection: socket.socket, server: RawServer) -> None:
+            with context.wrap_socket(connection, server_side=True) as wrapped:
+                received.append(server.read_request(wrapped))
+                wrapped.sendall(OK)
+
+        return behave
+
+    ours, others = certificate_for(tmp_path, "127.0.0.1"), certificate_for(tmp_path, "10.0.0.1")
+    for certificate, trusted in ((ours, None), (others, others)):
+        with raw_server(serve(certificate)) as server:
+            address = server.url.replace("http://", "https://")
+            client = Http(address, options=replace(QUICK, ca_file=str(trusted) if trusted else None))
+            with pytest.raises(Unusable, match="certificate is refused"):
+                client.request("POST", client.url("items"), content={})
+    assert received == []
+    with raw_server(serve(ours)) as server:
+        address = server.url.replace("http://", "https://")
+        client = Http(address, options=replace(QUICK, ca_file=str(ours)))
+        assert client.request("GET", client.url("items")).status == 200
+
+
+def certificate_for(directory: Path, address: str) -> Path:
+    """A self-signed certificate for an IP address, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / f"{address}.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    return path
 
 
 def test_no_answer_takes_longer_than_its_time() -> None:
