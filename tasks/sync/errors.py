@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.sync.remote_errors import Unavailable
+from tasks.sync.remote_errors import RateLimited
 
 
 class SyncError(Exception):
@@ -34,9 +34,9 @@ class Unfit(ValueError):
         self.column = column
 
 
-class NotNow(Unavailable):
+class NotNow(RateLimited):
     """The shared limits let no request start for ``wait_s`` seconds: nothing was sent."""
 
     def __init__(self, message: str, *, wait_s: float) -> None:
-        super().__init__(message, retry_after_s=wait_s)
+        super().__init__(message, retry_after_s=wait_s, status=None)
         self.wait_s = wait_s

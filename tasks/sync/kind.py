@@ -92,10 +92,12 @@ def _pull(work: Work, scene: Scene) -> Mapping[str, Json]:
             cursor, full = _begin(connection, work, scene)
     listed = list_page(scene, cursor, full=full, read_at=read_at)
     page = listed.page
+    # Where some pieces could not be read, or the API did not list what it was asked for, absence says nothing.
+    sure = payload.get("sure", True) and not page.unreadable and not page.filter_ignored
     if page.next_cursor is not None:
         began = payload.get("began") or read_at.isoformat()
-        work.add_job({"do": "pull", "cursor": page.next_cursor, "full": full, "began": began})
-    elif page.full:
+        work.add_job({"do": "pull", "cursor": page.next_cursor, "full": full, "began": began, "sure": sure})
+    elif page.full and sure:
         work.add_job({"do": "missing", "after": 0, "began": payload.get("began") or read_at.isoformat()})
     else:
         _next_step(work, "pull")
@@ -328,8 +330,9 @@ def failing_the_run() -> Iterator[None]:
 @contextmanager
 def calling(work: Work, scene: Scene) -> Iterator[SharedGate]:
     """Requests pass the connection's shared gate, and what the API says becomes a job's answer."""
-    declared_limits = connection_named(scene.pair.connection).limits
-    gate = SharedGate(RateLimiter(clients.redis()), scene.pair.connection, declared_limits, work.stop_if_asked)
+    client = clients.redis()
+    connection = connection_named(scene.pair.connection)
+    gate = SharedGate(client, RateLimiter(client), connection, work.stop_if_asked, owner=clients.who())
     try:
         with gated(gate):
             yield gate

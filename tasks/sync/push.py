@@ -33,7 +33,6 @@ from tasks.sync.connector import (
     VersionMoved,
 )
 from tasks.sync.effects import Scene
-from tasks.sync.errors import NotNow
 from tasks.sync.observe import Read, observe, read_records
 from tasks.sync.outbox import Entry
 from tasks.sync.prepare import intent_of, planned_of, prepare
@@ -43,7 +42,7 @@ Checkpoint = Callable[[Callable[[Connection], Any]], Any]
 
 ROUNDS = 5
 """How often one batch merges again what moved while it was being written."""
-STOPPING = (RateLimited, Unavailable, Unusable, NotNow)
+STOPPING = (RateLimited, Unavailable, Unusable)
 """After these no further request of the batch makes sense."""
 
 

@@ -1,18 +1,28 @@
-"""The gate of a connection: rates, pauses and Retry-After that every worker of every host keeps together."""
+"""The gate of a connection: rates, pauses, Retry-After, a breaker and places that every worker of every host keeps together."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
+import redis
+
+from locks.breaker import Breaker, Call, Refused
 from locks.errors import LocksError
 from locks.limits import Limit, NotBefore, RateLimiter
+from locks.slots import Place, SharedSlots
+from tasks.sync.connections import SyncConnection
 from tasks.sync.errors import NotNow
 
 SHORT_S = 2.0
 """A turn that is this near is waited for; for a longer wait the job goes back, and its worker does something else."""
 SLICE_S = 0.2
 REDIS_AWAY_S = 2.0
+FULL_S = 1.0
+"""How long to stay away where every place was taken for `SHORT_S`."""
+PLACE_TTL_S = 300.0
+"""Longer than a request may take: a place is not renewed."""
 LONGEST_PAUSE_S = 24 * 3600.0
 """An API that asks for more is asked again after a day."""
 
@@ -23,37 +33,82 @@ def connection_key(connection: str) -> str:
 
 
 class SharedGate:
-    """What a connector asks before each request, and tells after each answer."""
+    """What a connector asks before each request, and tells after each answer.
+
+    The order: the breaker (is anybody there?), a place, and last the limiter, so that its slot is used at once.
+    """
 
     def __init__(
-        self, limiter: RateLimiter, connection: str, rates: Sequence[str], stop_if_asked: Callable[[], None]
+        self,
+        client: redis.Redis,
+        limiter: RateLimiter,
+        connection: SyncConnection,
+        stop_if_asked: Callable[[], None],
+        *,
+        owner: str,
     ) -> None:
+        name = connection.name
         self._limiter = limiter
-        self._connection = connection
-        self._limits = {connection_key(connection): [Limit.parse(rate) for rate in rates]}
+        self._connection = name
+        self._limits: dict[str, Sequence[Limit]] = {
+            connection_key(name): [Limit.parse(rate) for rate in connection.limits]
+        }
+        self._breaker = Breaker(client, ["sync", name])
+        self._places = None
+        if connection.concurrency is not None:
+            limit = connection.concurrency
+            self._places = SharedSlots(client, ["sync", name], limit=limit, ttl_s=PLACE_TTL_S, owner=owner)
         self._stop_if_asked = stop_if_asked
-        self.requests = 0
+        # A request of this thread that is under way: pages are fetched ahead in another thread.
+        self._mine = threading.local()
 
     def before_request(self) -> None:
         """Return when a request may start; raises `NotNow` where that is more than `SHORT_S` away."""
+        self._give_back()
         try:
+            call = self._breaker.allow()
+            if isinstance(call, Refused):
+                raise NotNow(f"connection {self._connection} fails: {call.why}", wait_s=max(call.wait_s, 0.1))
+            self._mine.call = call
+            if self._places is not None:
+                place = self._places.take(wait_s=SHORT_S)
+                if place is None:
+                    raise NotNow(f"connection {self._connection}: every place is taken", wait_s=FULL_S)
+                self._mine.place = place
             answer = self._limiter.take(self._limits, at_most_wait_s=SHORT_S, sleep=self._sleep)
         except LocksError as error:
+            self._give_back()
             raise NotNow(f"the shared limits cannot be asked: {error}", wait_s=REDIS_AWAY_S) from error
         if isinstance(answer, NotBefore):
+            self._give_back()
             raise NotNow(f"connection {self._connection}: {answer.limited_by}", wait_s=answer.wait_s)
-        self.requests += 1
 
     def after_answer(self, status: int | None, wait_s: float | None) -> None:
         """An API that asks for a wait gets it, from all workers: from now on no request starts until it is over."""
-        if wait_s is None or wait_s <= 0:
-            return
-        reason = f"HTTP {status}, Retry-After {wait_s:.0f} s"
+        call: Call | None = getattr(self._mine, "call", None)
+        self._mine.call = None
+        self._give_back()
         try:
-            self._limiter.pause(connection_key(self._connection), min(wait_s, LONGEST_PAUSE_S), reason)
+            if wait_s is not None and wait_s > 0:
+                reason = f"HTTP {status}, Retry-After {wait_s:.0f} s"
+                self._limiter.pause(connection_key(self._connection), min(wait_s, LONGEST_PAUSE_S), reason)
+            if call is not None:
+                # Whoever says when to come back is there, whatever the status.
+                ok = status is not None and (status < 500 or bool(wait_s))
+                self._breaker.record(call, ok=ok, why="no answer" if status is None else f"HTTP {status}")
         except LocksError as error:
             # This worker stops by the answer itself; the others ask the same Redis, which is away, and wait as well.
-            raise NotNow(f"{reason}; the pause could not be shared: {error}", wait_s=wait_s) from error
+            raise NotNow(f"HTTP {status}; this could not be shared: {error}", wait_s=wait_s or REDIS_AWAY_S) from error
+
+    def _give_back(self) -> None:
+        place: Place | None = getattr(self._mine, "place", None)
+        self._mine.place = None
+        if place is not None:
+            try:
+                place.release()
+            except LocksError:
+                # It frees itself.
+                return
 
     def _sleep(self, seconds: float) -> None:
         self._stop_if_asked()

@@ -7,9 +7,11 @@ import time
 import pytest
 
 from runstate.statuses import RunStatus
+from tasks.errors import BadArguments
 from tasks.sync.errors import NotResolvable
+from tasks.sync.kind import SYNC
 from tasks.sync.steer import resolve_conflict, retry_rejects
-from tests.integration.machinery import execute, query
+from tests.integration.machinery import execute, query, request
 from tests.integration.sync_machinery import api, both_sides, change, counts, items, outbox_rows, sync, sync_run
 from tests.sync_api import Api, fresh
 
@@ -142,12 +144,7 @@ def test_the_clock_of_a_worker_changes_nothing(api: Api, hours: int, monkeypatch
 
 def test_an_undeclared_connection_is_refused_at_the_start(api: Api) -> None:
     """Before anything is recorded; a table that is not there fails the run with a sentence."""
-    from tasks.errors import BadArguments
-
     with pytest.raises(BadArguments, match="no kind 'nothing'"):
-        from tasks.sync.kind import SYNC
-        from tests.integration.machinery import request
-
         request(SYNC, connection="memory", kind="nothing")
     execute("DROP TABLE items")
     run = sync_run()
