@@ -18,6 +18,9 @@ BENCHMARKS = {
     "purge": ["bench.purge"],
     "images": ["bench.images_batch"],
     "images-memory": ["bench.images_batch", "--memory"],
+    "email-rate": ["bench.email_rate"],
+    "email-speed": ["bench.email_speed"],
+    "email-memory": ["bench.email_memory"],
     "email-render": ["bench.email_render"],
     "email-recipients": ["bench.email_recipients"],
 }

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from locks.errors import LocksError
-from locks.limits import Limit, NotBefore, RateLimiter
-from locks.limits import Slot as Slot
+from locks.limits import Limit, NotBefore, RateLimiter, Slot
 from tasks.email.errors import EmailError
+
+__all__ = ["NotNow", "Slot", "Throttle", "domain_key", "provider_key"]
 
 SHORT_S = 2.0
 """A slot that is this near is waited for; for a longer wait the job goes back, and its worker does something else."""
