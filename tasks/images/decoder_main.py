@@ -83,6 +83,8 @@ def _answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
     # Only here: libvips starts threads and takes memory, and must not be in a process that forks.
     from tasks.images.render import Task, render
 
+    # What is loaded stays: collecting after each image then looks at the image's objects alone.
+    gc.freeze()
     _reset_peak()
     try:
         tasks = [
