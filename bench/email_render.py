@@ -3,7 +3,8 @@
     python -m bench.email_render [--seconds 12] [--attachment-kb 0]
 
 No server.  All of them fill the same compiled Jinja templates (HTML of about 8 KB with a style sheet, and text); the others
-inline nothing, build the tree with the standard library and flatten it.  Printed are the median rates of many short turns
+inline nothing, build the tree with the standard library and flatten it.  ``in each``: what a template in several files costs,
+whose styles are inlined, and whose text is made, message by message.  Printed are the median rates of many short turns
 taken in alternation, and their ratios, which hold on any machine.
 """
 
@@ -58,6 +59,13 @@ def contenders(attachment: Path | None) -> dict[str, Make]:
     roots = [attachment.parent] if attachment else []
     pinned = pin_content(args, template_roots=[], attachment_roots=roots)
     message = compile_message(pinned, campaign_id="bench", unsubscriber=unsubscriber, attachment_roots=roots)
+    whole = pinned["sources"][pinned["html"]]
+    parts = {**pinned["sources"], "part": whole, pinned["html"]: "{% include 'part' %}"}
+    in_parts, no_text = (
+        compile_message(given, campaign_id="bench", unsubscriber=unsubscriber, attachment_roots=roots)
+        for given in ({**pinned, "sources": parts}, {**pinned, "sources": parts, "text": None})
+    )
+    assert in_parts.bodies.inlines_each and no_text.bodies.converts_each
     html, text, subject = (
         environment_for(html=escaped).from_string(source)
         for source, escaped in ((HTML, True), (TEXT, False), (SUBJECT, False))
@@ -109,8 +117,16 @@ def contenders(attachment: Path | None) -> dict[str, Make]:
         _, values = fields(to, variables)
         return (text.render(values) + html.render(values)).encode()
 
+    def styled_each(to: Address, variables: dict[str, Any]) -> bytes:
+        return in_parts.render(to, variables, at=datetime.now(UTC)).data
+
+    def converted_each(to: Address, variables: dict[str, Any]) -> bytes:
+        return no_text.render(to, variables, at=datetime.now(UTC)).data
+
     return {
         "compiled once": compiled_once,
+        "styles in each": styled_each,
+        "and text in each": converted_each,
         "EmailMessage": email_message,
         "email.mime": email_mime,
         "templates alone": templates_alone,

@@ -21,7 +21,7 @@ from tasks.email.kind import CAMPAIGN
 from tasks.email.preview import preview, test_send
 from tests.email_server import ScriptedServer
 from tests.integration.email_campaigns import ended, ledger, server
-from tests.integration.machinery import planned, query
+from tests.integration.machinery import planned, query, run_of
 from tests.integration.ops_command import Ops
 from tests.unit.email_content import bodies, parsed
 
@@ -74,6 +74,12 @@ def test_everybody_gets_one_message_and_the_bad_address_is_told_of(server: Scrip
     assert sorted(ledger("autumn").values()) == ["failed", "sent", "sent", "sent", "sent"]
     sent("autumn")
     assert len(server.taken) == 4
+
+
+def test_starting_it_records_a_run() -> None:
+    """The command's only step: a run of the campaign, which whoever plans it can read."""
+    run = run_of(campaign.start("autumn"))
+    assert (run.status, run.admission_key) == (RunStatus.REQUESTED, "autumn")
 
 
 def test_the_messages_are_what_the_templates_say(server: ScriptedServer) -> None:

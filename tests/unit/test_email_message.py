@@ -198,7 +198,8 @@ def test_senders_come_back_from_the_parser(sender: str, name: str, address: str)
     [
         {"sender": "nobody"}, {"sender": "a@example.com\r\nBcc: b@example.com"}, {"sender": "a@example.com, b@example.com"},
         {"sender": "N\ud800 <a@example.com>"},
-        {"sender": "N\r\nBcc: b@example.com <a@example.com>"}, {"sender": None}, {"reply_to": "x"}, {"subject": ""}, {"subject": "x" * 999},
+        {"sender": "N\r\nBcc: b@example.com <a@example.com>"},
+        {"sender": None}, {"reply_to": "x"}, {"subject": ""}, {"subject": "x" * 999},
         {"headers": {"Bcc": "x"}}, {"headers": {"X-A\r\nBcc": "x"}}, {"headers": {"Content-Type": "x"}}, {"headers": {"X": 1}},
         {"list_id": "x"}, {"list_id": "a <b.c>\r\nX: y <d.e>"}, {"feedback_id": "a b"}, {"unsubscribe_scope": "everything"},
         {"list_unsubscribe": 1}, {"template": {}}, {"template": {"pdf": "x"}}, {"template": ""}, {"attachments": "x.pdf"},
