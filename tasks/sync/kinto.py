@@ -19,10 +19,10 @@ from tasks.sync.connector import Capabilities, Cursor, Fields, Page, Record, Unr
 from tasks.sync.http import Http
 from tasks.sync.http_answer import Answer, check, unusable_answer
 from tasks.sync.json_paths import value_at
-from tasks.sync.remote_errors import CursorExpired, OutcomeUnknown, RemoteError, Unusable, VersionMoved
+from tasks.sync.remote_errors import CursorExpired, NotFound, OutcomeUnknown, RemoteError, Unusable, VersionMoved
 from tasks.sync.rest import RestConnector
 from tasks.sync.rest_records import MAX_ORIGINAL_CHARACTERS, NoRecord
-from tasks.sync.write_each import WHOLE_CONNECTION, Outcome, needed
+from tasks.sync.write_each import Outcome, in_parts, needed
 
 _IDS = uuid.UUID("5f0c8a5e-6a2e-4f63-9a53-2f6f0f8d9f0e")
 """Namespace of the ids that are made from idempotency keys; never to be changed."""
@@ -116,17 +116,7 @@ class KintoConnector(RestConnector):
 
     def write_many(self, writes: Sequence[Write]) -> list[Outcome]:
         """Several writes in as few requests as the server takes; each entry has its own condition and its own answer."""
-        outcomes: list[Outcome] = []
-        for start in range(0, len(writes), self.batch_size):
-            part = writes[start : start + self.batch_size]
-            try:
-                outcomes += self._batch(part)
-            except WHOLE_CONNECTION as error:
-                if start == 0:
-                    raise
-                # Earlier parts are done, and that must be told.
-                return outcomes + [error] * (len(writes) - start)
-        return outcomes
+        return in_parts(writes, self.batch_size, self._batch)
 
     def _batch(self, writes: Sequence[Write]) -> list[Outcome]:
         requests = [self._entry_request(write) for write in writes]
@@ -137,6 +127,8 @@ class KintoConnector(RestConnector):
                 raise unusable_answer(answer, f"it has not one response for each of {len(writes)} requests")
         except OutcomeUnknown as error:
             return [error] * len(writes)
+        except NotFound as error:
+            raise Unusable(f"{error}: the server has no batches", status=error.status) from error
         return [
             self._entry_outcome(write, request, response)
             for write, request, response in zip(writes, requests, found, strict=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tasks.sync.connector import Write
 from tasks.sync.http_answer import Answer, check, refuse
 from tasks.sync.json_paths import value_at
-from tasks.sync.remote_errors import NotFound, OutcomeUnknown, RemoteError
+from tasks.sync.remote_errors import NotFound, OutcomeUnknown, RemoteError, Unusable
 from tasks.sync.rest_records import NoRecord
-from tasks.sync.write_each import WHOLE_CONNECTION, Outcome
+from tasks.sync.write_each import WHOLE_CONNECTION, Outcome, in_parts
 
 if TYPE_CHECKING:
     from tasks.sync.rest import RestConnector
@@ -43,28 +43,21 @@ def send_batch(rest: RestConnector, batch: Batch, writes: Sequence[Write]) -> li
 
     Batches have no If-Match, so what is bound to a version is read and compared first, one by one.
     """
-    outcomes: dict[int, Outcome] = {}
-    for start in range(0, len(writes), batch.size):
-        part = list(range(start, min(start + batch.size, len(writes))))
-        try:
-            outcomes.update(_compared(rest, writes, part))
-            rest_of_part = [index for index in part if index not in outcomes]
-            if rest_of_part:
-                outcomes.update(_sent(rest, batch, [(index, writes[index]) for index in rest_of_part]))
-        except WHOLE_CONNECTION as error:
-            if start == 0:
-                raise
-            # Earlier parts are done, and that must be told.
-            outcomes.update({index: error for index in range(start, len(writes)) if index not in outcomes})
-            break
+    return in_parts(writes, batch.size, lambda part: _part(rest, batch, part))
+
+
+def _part(rest: RestConnector, batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
+    outcomes = _compared(rest, writes)
+    left = [(index, write) for index, write in enumerate(writes) if index not in outcomes]
+    if left:
+        outcomes.update(_sent(rest, batch, left))
     return [outcomes[index] for index in range(len(writes))]
 
 
-def _compared(rest: RestConnector, writes: Sequence[Write], part: Sequence[int]) -> dict[int, Outcome]:
+def _compared(rest: RestConnector, writes: Sequence[Write]) -> dict[int, Outcome]:
     """The writes that must not be made, by reading first."""
     refused: dict[int, Outcome] = {}
-    for index in part:
-        write = writes[index]
+    for index, write in enumerate(writes):
         if write.op == "create" or write.if_version is None or write.remote_id is None:
             continue
         try:
@@ -89,6 +82,8 @@ def _sent(rest: RestConnector, batch: Batch, writes: Sequence[tuple[int, Write]]
         results = answer.json()
     except OutcomeUnknown as error:
         return {index: error for index, _ in writes}
+    except NotFound as error:
+        raise Unusable(f"{error}: there is no such batch endpoint", status=error.status) from error
     outcomes: dict[int, Outcome] = {}
     for name, asked in order.items():
         found = results.get(name) if isinstance(results, Mapping) else None

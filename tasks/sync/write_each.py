@@ -1,11 +1,12 @@
-"""Several writes, one request each, for connectors without batches."""
+"""Several writes: one request each, or in batches; and what to tell if the API stops halfway."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from tasks.sync.connector import Connector, Record, Write
-from tasks.sync.remote_errors import AuthFailed, RateLimited, RemoteError, Unavailable, Unusable
+from tasks.sync.remote_errors import AuthFailed, RateLimited, Rejected, RemoteError, Unavailable, Unusable
 
 Outcome = Record | RemoteError | None
 WHOLE_CONNECTION = (RateLimited, Unavailable, Unusable, AuthFailed)
@@ -28,6 +29,32 @@ def write_each(connector: Connector, writes: Sequence[Write]) -> list[Outcome]:
             return outcomes + [error] * (len(writes) - len(outcomes))
         except RemoteError as error:
             outcomes.append(error)
+    return outcomes
+
+
+def in_parts(writes: Sequence[Write], size: int, send: Callable[[Sequence[Write]], list[Outcome]]) -> list[Outcome]:
+    """What became of each write, sent in batches of at most ``size``; see `Connector.write_many`.
+
+    A batch that is refused as a whole (one entry that cannot be read, a body that is too long: nothing was done) is halved
+    until the entry that is to blame stands alone, and the others are done.
+    """
+    outcomes: list[Outcome] = []
+    todo = deque(writes[start : start + size] for start in range(0, len(writes), size))
+    while todo:
+        part = todo.popleft()
+        try:
+            outcomes += send(part)
+        except WHOLE_CONNECTION as error:
+            if not outcomes:
+                raise
+            # What earlier batches did must be told.
+            return outcomes + [error] * (len(writes) - len(outcomes))
+        except Rejected as error:
+            if len(part) == 1:
+                outcomes.append(error)
+            else:
+                half = len(part) // 2
+                todo.extendleft((part[half:], part[:half]))
     return outcomes
 
 

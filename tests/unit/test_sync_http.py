@@ -342,6 +342,14 @@ def test_a_name_that_leads_into_the_network_is_refused(host: str, monkeypatch: p
     assert guard.allows(ip_address(host)) is (host not in ("169.254.169.254", "0.0.0.0"))
 
 
+def test_clouds_metadata_is_out_of_reach_in_every_spelling() -> None:
+    """Not even a connection that may reach private addresses gets there, as IPv4 or wrapped into IPv6."""
+    guard = AddressGuard("api.internal", allow_private=True)
+    for address in ("169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "fe80::1"):
+        assert not guard.allows(ip_address(address))
+    assert guard.allows(ip_address("10.0.0.5"))
+
+
 @pytest.mark.parametrize(
     "base, address, allowed",
     (

@@ -119,9 +119,11 @@ def test_changes_begin_before_the_newest_record_seen(worse: WorseApi, items: Wor
 
 
 def test_a_cursor_never_goes_back(worse: WorseApi, items: WorseItems) -> None:
-    """With nothing new, the next listing begins where this one did, not an overlap earlier each time."""
-    fill(worse, 2)
+    """Though the newest record has vanished, the next listing begins where this one did, not earlier."""
+    fill(worse, 1, T - timedelta(seconds=3))
+    fill(worse, 1)
     _, last = listed(items)
+    worse.forget(2)
     for _ in range(3):
         _, again = listed(items, last.resume_cursor)
         assert again.resume_cursor == last.resume_cursor
@@ -268,6 +270,28 @@ def test_a_batch_is_cut_to_what_the_api_takes(worse: WorseApi, items: WorseItems
     with pytest.raises(RateLimited):
         items.write_many(writes)
     assert len(worse.live()) == 250
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_halved(worse: WorseApi, items: WorseItems) -> None:
+    """A body that is too long, or one poison entry, costs some requests more; the other entries are done."""
+    real = items.http.request
+
+    def refusing(method: str, url: str, *, content: Any = None, **more: Any) -> Any:
+        if content is not None and any(entry["name"] == "poison" for entry in content.get("create", ())):
+            worse.faults.answers = [(413, {}, b"too long")]
+        return real(method, url, content=content, **more)
+
+    items.http.request = refusing  # type: ignore[method-assign]
+    names = [*(f"n{number}" for number in range(10)), "poison", *(f"m{number}" for number in range(10))]
+    outcomes = items.write_many([Write("create", fields={"name": name}, idempotency_key=name) for name in names])
+    assert [type(outcome) for outcome in outcomes] == [Record] * 10 + [Rejected] + [Record] * 10
+    assert [outcome.fields["name"] for outcome in outcomes if isinstance(outcome, Record)] == [
+        name for name in names if name != "poison"
+    ]
+    assert len(worse.live()) == 20
+    worse.faults.answers = [(404, {}, b"")]
+    with pytest.raises(Unusable, match="no such batch"):
+        items.write_many([Write("delete", remote_id="1")])
 
 
 def test_a_batch_whose_answer_is_lost_is_unknown_throughout(worse: WorseApi, items: WorseItems) -> None:

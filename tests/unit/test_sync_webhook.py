@@ -103,6 +103,13 @@ def test_an_old_signature_is_refused(scheme: Scheme) -> None:
             verify(scheme, ["secret"], moved, BODY, received_at=NOW + 50)
 
 
+def test_a_connection_without_secrets_takes_nothing() -> None:
+    """It says that the secret is missing, rather than that the signature is wrong."""
+    for secrets in ([], [""]):
+        with pytest.raises(BadSignature, match="no secret is configured"):
+            verify(signature.GITHUB, secrets, sign(signature.GITHUB, "", BODY), BODY, received_at=NOW)
+
+
 def test_secrets_can_be_rotated() -> None:
     """Several secrets on our side, several signatures on theirs: one pair is enough."""
     old = sign(signature.STRIPE, "old", BODY, timestamp=NOW)["Stripe-Signature"]
