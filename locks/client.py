@@ -6,10 +6,11 @@ import os
 import re
 import socket
 from types import TracebackType
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
@@ -27,7 +28,7 @@ def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
 
     Connects lazily: nothing is raised here if Redis is away.  Raises ValueError for a malformed URL.
     """
-    return redis.Redis.from_url(
+    return _Client.from_url(
         redis_url,
         decode_responses=True,
         # An operator who sees a client stuck in CLIENT LIST can tell whose it is.
@@ -48,6 +49,19 @@ def connect(redis_url: str, *, owner: str | None = None) -> redis.Redis:
         # A server that announces maintenance would otherwise have the driver stretch these time-outs to 10 s.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+
+
+class _Client(redis.Redis):
+    """Leaves a server that takes no writes any more."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except ReadOnlyError:
+            # A primary that became a replica keeps its connections: without it we would stay with it for ever, while the
+            # address leads to the new primary.
+            self.connection_pool.disconnect()
+            raise
 
 
 class TryingTo:

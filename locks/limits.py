@@ -59,7 +59,7 @@ class RateLimiter:
         self._rebuild = rebuild
         self._epoch = ""
         self._counts: dict[str, int] = {}
-        self._fastest_s = float("inf")
+        self._usual_s: float | None = None
         self._reserved_ahead_us = 0
 
     def reserve(self, limits: Limits, *, at_most_wait_s: float, permits: int = 1) -> Slot | NotBefore:
@@ -172,8 +172,7 @@ class RateLimiter:
     def _read(
         self, keys: list[str], answer: list[str], permits: int, asked_at: float, received_at: float
     ) -> Slot | NotBefore:
-        round_trip_s = received_at - asked_at
-        self._fastest_s = min(self._fastest_s, round_trip_s)
+        slower_s = self._slower_than_usual(received_at - asked_at)
         if answer[0] == "wait":
             self._epoch, self._reserved_ahead_us = answer[4], int(answer[5])
             key = keys[int(answer[2]) - 1]
@@ -182,9 +181,18 @@ class RateLimiter:
         if self._rebuild is not None:
             self._counts.update(zip(keys, map(int, answer[6::2]), strict=True))
         go_in_s = int(answer[1]) / 1e6
-        # An answer that took longer than answers can take may be that much older.
-        late_s = max(_SHORTEST_GRACE_S, int(answer[2]) * _LATE_SHARE / 1e6 or 1.0) - (round_trip_s - self._fastest_s)
+        # An answer that took longer than usual may be that much older.
+        late_s = max(_SHORTEST_GRACE_S, int(answer[2]) * _LATE_SHARE / 1e6 or 1.0) - slower_s
         return Slot(go_in_s, late_s, permits, received_at + go_in_s, dict(zip(keys, answer[5::2], strict=True)))
+
+    def _slower_than_usual(self, round_trip_s: float) -> float:
+        """By how much an answer took longer than answers take.
+
+        What is usual follows: after a failover to a host that is further away, no slot would ever be on time again.
+        """
+        usual_s = round_trip_s if self._usual_s is None else self._usual_s
+        self._usual_s = min(round_trip_s, usual_s + 0.1 * (round_trip_s - usual_s))
+        return round_trip_s - min(round_trip_s, usual_s)
 
     def _put_together_again(
         self, key: str, limit: Limit, limits: Sequence[Limit], epoch: str, give_up_at: float

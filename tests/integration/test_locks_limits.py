@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import redis
@@ -212,3 +213,35 @@ def test_redis_away_is_said_at_once_and_it_goes_on_by_itself(servers: Servers, l
         finally:
             mend()
         slot(limiter.take(rates("10/s"), at_most_wait_s=5))
+
+
+def test_redis_that_moves_further_away_slows_nothing_down_for_long(
+    limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failover to a far host every answer is slow: that is soon the usual, and slots are on time again."""
+    slot(limiter.take(rates("20/s"), at_most_wait_s=5))
+    ask = limiter._ask
+
+    def slowly(*args: Any) -> list[str]:
+        answer = ask(*args)
+        time.sleep(0.1)
+        return answer
+
+    monkeypatch.setattr(limiter, "_ask", slowly)
+    started = time.monotonic()
+    slot(limiter.take(rates("20/s"), at_most_wait_s=30))
+    assert time.monotonic() - started < 5
+
+
+def test_a_primary_that_became_a_replica_is_left(client: redis.Redis, limiter: RateLimiter) -> None:
+    """It takes no writes: that is said as Redis being away, and the next try asks the address again."""
+    slot(limiter.reserve(rates("10/s"), at_most_wait_s=1))
+    connection = client.client_id()
+    client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(LimiterUnavailable, match="ReadOnly"):
+            limiter.reserve(rates("10/s"), at_most_wait_s=1)
+    finally:
+        client.replicaof("NO", "ONE")
+    assert client.client_id() != connection
+    slot(limiter.reserve(rates("10/s"), at_most_wait_s=1))
