@@ -10,6 +10,7 @@ from jinja2 import nodes
 
 from tasks.email.css import has_styles, inline_source_styles, inline_styles
 from tasks.email.errors import BadTemplate
+from tasks.email.flattening import flatten
 from tasks.email.plaintext import html_to_text, source_to_text, tidy
 from tasks.email.template import Template, environment_for
 
@@ -75,8 +76,18 @@ class Bodies:
 
     def _compile_html(self, name: str, *, wants_text: bool) -> None:
         environment = environment_for(self._sources, html=True)
+        # As it stands, so that errors name its files and lines; an included one is compiled with it.
+        for file in self._sources.keys() - {name}:
+            Template(file, self._sources[file], environment)
+        self._html = Template(name, self._sources[name], environment, self._given)
+        try:
+            whole = flatten(name, self._sources, environment)
+        except RecursionError:
+            raise BadTemplate(name, "includes or extends itself") from None
         source = self._sources[name]
-        self._html = Template(name, source, environment, self._given)
+        if whole is not None:
+            source, environment = whole, environment_for(html=True, tidy=False)
+            self._html = Template(name, source, environment, self._given)
         tree = environment.parse(source)
         if any(map(has_styles, self._sources.values())):
             try:

@@ -46,6 +46,14 @@ def pieces(source: str, environment: Environment) -> Iterator[Piece]:
             yield Piece("html" if sort == "data" else "block", text)
 
 
+def bare(piece: Piece) -> str:
+    """The piece's text without what it takes away around it (``{%-``, `trim_blocks`): from the pieces beside it that is gone.
+
+    Put together, such pieces are a source for an environment without `trim_blocks` and `lstrip_blocks`.
+    """
+    return piece.text if piece.kind == "html" else _CONTROL.sub(r"\1\2", piece.text.strip())
+
+
 @dataclass
 class Marked:
     """HTML with a marker for each piece of Jinja, and whether none of them decides which styles apply."""
@@ -73,7 +81,7 @@ class Marked:
         if found != blocks or _JINJA.search(marked):
             return None
         # What a {%- or trim_blocks takes away is gone from the HTML already; here line ends are the converter's affair.
-        return self._pattern.sub(lambda match: _CONTROL.sub(r"\1\2", self.jinja[match[0]].text.strip()), marked)
+        return self._pattern.sub(lambda match: bare(self.jinja[match[0]]), marked)
 
     def filled(self, marked: str) -> str:
         """``marked`` with the Jinja in place of its markers."""

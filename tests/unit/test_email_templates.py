@@ -10,6 +10,7 @@ import pytest
 from tasks.email.addresses import parse_address
 from tasks.email.css import inline_source_styles, inline_styles
 from tasks.email.errors import BadMessage, BadTemplate
+from tasks.email.flattening import flatten
 from tasks.email.plaintext import html_to_text, source_to_text, tidy
 from tasks.email.template import Template, environment_for
 from tests.unit.email_content import bodies, compiled, parsed, rendered
@@ -143,7 +144,7 @@ class TestFinding:
             path.unlink()
         text, html = bodies(parsed(rendered(message, {"name": "Anna"}).data))
         assert text == "Anna\r\n" and html is not None and 'style="color: red;">Anna</b>' in html
-        assert message.bodies.inlines_each
+        assert not message.bodies.inlines_each
 
     def test_templates_stay_under_their_roots(self, tmp_path: Path) -> None:
         """Neither .. nor an absolute path nor a link leads out, by name or by include."""
@@ -173,6 +174,82 @@ class TestFinding:
         (tmp_path / "x.html").write_bytes("<p>ü</p>".encode("cp1252"))
         with pytest.raises(BadTemplate, match="not UTF-8"):
             compiled(template="x", roots=[tmp_path])
+
+
+BASE = (
+    "<html><head>{% block head %}"
+    + STYLE
+    + "{% endblock %}</head>\n<body class='a'>\n{% block main %}\n<p>base</p>\n{% endblock %}\n"
+    "{% block foot %}<hr>{% block inner %}in{% endblock inner %}{% endblock %}</body></html>\n"
+)
+
+
+class TestSeveralFiles:
+    @pytest.mark.parametrize(
+        "news, one",
+        [
+            ("{% extends 'base' %}", True),
+            ("{% extends 'base' %}\nnot shown\n{% block main %}\n<p class='a'>{{ x }}</p>\n{% endblock %}\n", True),
+            ("{% extends 'base' %}{% block main %}{{ super() }}<p>more</p>{{ super() }}{% endblock %}", True),
+            (
+                "{% extends 'base' %}{% block inner %}x{% endblock %}{% block foot %}<i>{{ super() }}</i>{% endblock %}",
+                True,
+            ),
+            ("{% extends 'middle' %}{% block main %}<p>top</p>{{ super() }}{% endblock %}", True),
+            ("{% extends 'middle' %}{% block more %}{{ x }}{% endblock %}", True),
+            ("<p>a</p>\n{% include 'part' %}\n{% include 'part' %}<p>b</p>", True),
+            ("{% for n in ns %}{% include 'row' %}{% endfor %}", True),
+            ("{%- extends 'base' -%} {%- block main -%} {{- x -}} {%- endblock -%}", True),
+            ("{% extends 'base' %}{% block main %}{% include 'news2' %}{% endblock %}", True),
+            ("{% extends 'base' %}{% set y = x %}{% block main %}{{ x }}{% endblock %}", False),
+            ("{% extends 'base' if x else 'middle' %}{% block main %}{{ x }}{% endblock %}", False),
+            ("{% extends 'base' %}{% block main scoped %}{{ x }}{% endblock %}", False),
+            ("{% from 'macros' import m %}{{ m(x) }}", False),
+            ("{% include 'part' ignore missing %}", False),
+            ("{% block a %}{{ x }}{% endblock %}{{ self.a() }}", False),
+            ("{% raw %}{% block x %}{% endraw %}{% include 'part' %}", True),
+            (
+                "<ul>\n  {% for n in ns %}\n\n  {# n #}\n  <li>{{ n }}\n  {%+ if n %}y{% endif %}\n  {% endfor %}\n</ul>",
+                True,
+            ),
+            (
+                "{% extends 'base' %}{% block main %}\n\n  {% if x %}\n\n{% include 'part' %}\n  {% endif %}\n{% endblock %}",
+                True,
+            ),
+        ],
+    )
+    def test_several_files_say_what_one_does(self, tmp_path: Path, news: str, one: bool) -> None:
+        """Put together once where that surely means the same, and the same document either way."""
+        sources = {
+            "news": news,
+            "base": BASE,
+            "middle": "{% extends 'base' %}{% block main %}<p>middle</p>{% block more %}m{% endblock %}{{ super() }}{% endblock %}",
+            "news2": "{% extends 'middle' %}{% block more %}deep{% endblock %}",
+            "part": "<p class='a'>{{ x }}\n</p>\n",
+            "row": "<p>{{ n }} of {{ ns|length }}</p>",
+            "macros": "{% macro m(v) %}<b>{{ v }}</b>{% endmacro %}",
+        }
+        environment = environment_for(sources, html=True)
+        found = flatten("news", sources, environment)
+        assert (found is not None) is one
+        values = {"x": "<y>", "ns": [1, 2]}
+        if found is not None:
+            together = environment_for(html=True, tidy=False).from_string(found)
+            assert together.render(values) == environment.get_template("news").render(values)
+
+    def test_a_template_that_includes_itself_is_told(self, tmp_path: Path) -> None:
+        """At the planning, not by a worker that runs out of stack."""
+        (tmp_path / "a.html").write_text("{% include 'b.html' %}")
+        (tmp_path / "b.html").write_text("{% include 'a.html' %}")
+        with pytest.raises(BadTemplate, match="itself"):
+            compiled(template="a", roots=[tmp_path])
+
+    def test_errors_name_the_file(self, tmp_path: Path) -> None:
+        """A typing error in an included file is that file's, with its line."""
+        (tmp_path / "a.html").write_text("<p>{% include 'b.html' %}")
+        (tmp_path / "b.html").write_text("\n\n{{ x")
+        with pytest.raises(BadTemplate, match=r"b\.html, line 3"):
+            compiled(template="a", roots=[tmp_path])
 
 
 class TestStyles:
