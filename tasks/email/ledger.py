@@ -197,7 +197,7 @@ def claim_batch(connection: Connection, plan: str, batch: int, *, claim: str, re
     rows = connection.execute(
         text(
             "SELECT id, address, identity, variables, attempts, enhanced FROM email_recipients"
-            " WHERE plan = :plan AND batch = :batch AND claim = :claim AND state = 'claimed' ORDER BY due_at, id"
+            " WHERE plan = :plan AND batch = :batch AND claim = :claim AND state = 'claimed' ORDER BY due_at, line, id"
         ),
         key,
     )

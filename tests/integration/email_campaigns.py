@@ -72,7 +72,7 @@ def let_out(run_id: str) -> None:
 
 
 def ledger(name: str = "news") -> dict[str, str]:
-    rows = query("SELECT address, state FROM email_recipients WHERE campaign = :c ORDER BY id", c=name)
+    rows = query("SELECT address, state FROM email_recipients WHERE campaign = :c ORDER BY batch, line", c=name)
     return {row.address: row.state for row in rows}
 
 
