@@ -113,9 +113,9 @@ def _notes(message: Message, pinned: Mapping[str, Json]) -> Iterator[str]:
     if pinned["list_unsubscribe"] and "unsubscribe_url" not in sources:
         yield "the text shows no unsubscribe link (unsubscribe_url); it is in the header alone"
     if bodies.inlines_each:
-        yield "styles are inlined message by message, which is slower: the template is in parts, or a class is a variable"
+        yield "styles are inlined message by message, which is slower: a class, or what is included, depends on variables"
     if bodies.converts_each:
-        yield "the text is made message by message, which is slower: give a .txt template"
+        yield "the text is made from the HTML message by message, which is slower: give a text template"
     if _SHEET.search(sources):
         yield "a <link> to a style sheet is left out; put the styles into a <style>"
 
