@@ -19,8 +19,8 @@ class SettingsMissing(TasksError):
 
 
 _PROVIDER = "EMAIL_PROVIDER_"
-_CONNECTION = "SYNC_CONNECTION_"
-_SIGNED_BY = "SYNC_WEBHOOK_SECRET_"
+_CONNECTION_VARIABLE = "SYNC_CONNECTION_"
+_SIGNED_BY_VARIABLE = "SYNC_WEBHOOK_SECRET_"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -106,8 +106,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         email_unsubscribe_keys=values.get("EMAIL_UNSUBSCRIBE_KEYS") or "",
         email_unsubscribe_url=values.get("EMAIL_UNSUBSCRIBE_URL") or "",
         sync=_words(values.get("HOLDFAST_SYNC")),
-        sync_addresses=_named(values, _CONNECTION),
-        sync_webhook_secrets={name: tuple(text.split()) for name, text in _named(values, _SIGNED_BY).items()},
+        sync_addresses=_named(values, _CONNECTION_VARIABLE),
+        sync_webhook_secrets={name: tuple(text.split()) for name, text in _named(values, _SIGNED_BY_VARIABLE).items()},
         email_providers={
             name.removeprefix(_PROVIDER).lower(): url for name, url in values.items() if name.startswith(_PROVIDER)
         },
