@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from sqlalchemy import Connection
 
 from runstate import letters
-from runstate.letters import Filter
+from runstate.letters import Filter, Group
 from runstate.transaction import in_transaction
 from tasks import clients, failpoints
 from tasks.errors import FailRun, Permanent, ResourceTrouble, Retry, Snooze
@@ -101,12 +101,20 @@ def finish_batch(work: Work) -> Mapping[str, Json]:
         for name in totals:
             totals[name] += result.get(name, 0)
     failed: dict[str, int] = {}
-    groups = in_transaction(work.engine, lambda c: letters.groups(c, Filter(run_id=work.run_id, status=None)))
-    for group in groups:
+    for group in in_transaction(work.engine, lambda c: _given_up(c, work.run_id)):
         code = group.example.partition(":")[0]
         code = code if code in CODES else group.error_class
         failed[code] = failed.get(code, 0) + group.count
     return {**work.plan, **totals, "failed": failed}
+
+
+def _given_up(connection: Connection, run_id: str) -> list[Group]:
+    # Those that were replayed meanwhile are done.
+    return [
+        group
+        for status in ("dead", "discarded")
+        for group in letters.groups(connection, Filter(run_id=run_id, status=status))
+    ]
 
 
 class _Rows:
@@ -277,7 +285,6 @@ IMAGE_BATCH = JobKind(
     describe_start=_describe_batch,
     describe_job=_describe_job,
     backoff=_BACKOFF,
-    timeout_s=300,
 )
 
 IMAGE = JobKind(
@@ -291,5 +298,4 @@ IMAGE = JobKind(
     describe_start=_describe_image,
     describe_job=_describe_job,
     backoff=_BACKOFF,
-    timeout_s=300,
 )

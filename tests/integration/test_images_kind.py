@@ -358,6 +358,29 @@ def test_a_long_list_is_spooled_and_streamed(photos: Photos) -> None:
     assert photos.check_whole() == 6
 
 
+def test_a_link_that_is_turned_while_it_is_opened_leads_nowhere(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was allowed, and then leads out of the roots: nothing is made of what lies there."""
+    (tmp_path / "secret.png").write_bytes(png(50, 50, 9))
+    link = photos.root / "folder"
+    (photos.root / "real").mkdir()
+    (photos.root / "real" / "secret.png").write_bytes(png(60, 60, 9))
+    link.symlink_to(photos.root / "real")
+    run_id = photos.start([link / "secret.png"])
+    probe = Engine.probe
+
+    def turned(self: Engine, source: Path) -> Any:
+        (photos.root / "real").rename(photos.root / "was")
+        (photos.root / "real").symlink_to(tmp_path)
+        return probe(self, source)
+
+    monkeypatch.setattr(Engine, "probe", turned)
+    run_jobs(IMAGE_BATCH, run_id, 1, "test")
+    assert (job(run_id, 1).state, job(run_id, 1).last_error.partition(":")[0]) == ("pending", "changed")
+    assert photos.files() == {}
+
+
 def test_originals_are_never_touched(photos: Photos) -> None:
     """Bytes, times and names are what they were, even if the results go into the same folder."""
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.root.rglob("*")}
