@@ -15,6 +15,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ _SERVER = """
         if (-f {directory}/flaky) {{ set $fault "flaky$unlucky"; }}
         set $after "";
         {flags}
+        location = /settle {{ return 204; }}
         location / {{
             if ($fault = "flaky1") {{ return 503; }}
             if ($after) {{ return 429; }}
@@ -181,14 +183,22 @@ class KintoServer:
 
     def requests(self) -> list[Seen]:
         """What came in through nginx since `forget_requests`, in the order of the answers."""
+        self._settle()
         lines = (self.directory / "access.log").read_text().splitlines()
-        found = [json.loads(line) for line in lines]
+        found = [one for one in map(json.loads, lines) if not one["path"].startswith("/settle?")]
         return [Seen(one["ended"] - one["took"], one["status"], one["method"], one["path"]) for one in found]
 
     def forget_requests(self) -> None:
         """Begin the log anew."""
+        self._settle()
         with open(self.directory / "access.log", "r+b") as log:
             log.truncate()
+
+    def _settle(self) -> None:
+        """Wait until nginx has logged whatever it has answered: it does so after the answer, in order."""
+        mark = f"/settle?{uuid.uuid4()}"
+        urllib.request.urlopen(self.url.removesuffix("/v1") + mark, timeout=10).close()
+        wait_until(lambda: mark in (self.directory / "access.log").read_text())
 
     def start(self) -> None:
         """Start Kinto (its records are gone), if it does not run."""
