@@ -108,6 +108,8 @@ def test_a_connection_without_secrets_takes_nothing() -> None:
     for secrets in ([], [""]):
         with pytest.raises(BadSignature, match="no secret is configured"):
             verify(signature.GITHUB, secrets, sign(signature.GITHUB, "", BODY), BODY, received_at=NOW)
+    with pytest.raises(BadSignature, match="no signature fits"):
+        verify(signature.GITHUB, ["", "secret"], sign(signature.GITHUB, "", BODY), BODY, received_at=NOW)
 
 
 def test_secrets_can_be_rotated() -> None:
