@@ -78,8 +78,8 @@ def make(folder: Path) -> None:
     save(wide, "rgb16.png")
     save(wide, "rgb16.tif")
     save(rgb.colourspace("scrgb"), "float.tif")
-    # Half of it transparent, with a loud colour beneath: it must not bleed into the visible half.
-    half = (field[0] < 200).ifthenelse([255, 0, 255, 0], [0, 128, 0, 255]).cast("uchar").copy(interpretation="srgb")
+    # Half of it transparent, with a loud colour beneath, and the edge in the middle of what becomes one pixel.
+    half = (field[0] < 202).ifthenelse([255, 0, 255, 0], [0, 128, 0, 255]).cast("uchar").copy(interpretation="srgb")
     save(half, "half.png")
     save(half, "half.webp", lossless=True)
     _profiles(rgb, save)
@@ -159,7 +159,7 @@ def look(path: Path) -> dict[str, Any]:
         },
         "corners": [[pixel(x, top + y) for x, y in places] for top in range(0, image.height, high)],
         "middle": pixel(image.width // 2, high // 2),
-        "edge": pixel(image.width // 2 + 1, high // 2),
+        "edge": pixel(image.width // 2, high // 2),
     }
 
 

@@ -85,12 +85,14 @@ def test_colours_go_through_the_profile(make: Make, lab: Lab, samples: Path, nam
 @pytest.mark.parametrize("name", ["half.png", "half.webp"])
 @pytest.mark.parametrize("image_format", ["png", "webp", "avif"])
 def test_transparency_stays_and_hidden_colours_do_not_bleed(make: Make, lab: Lab, name: str, image_format: str) -> None:
-    """The edge of the green half stays green: no magenta from beneath the transparent one."""
-    (output,) = make(name, Variant("a", 100, formats=(image_format,), quality=None))
+    """The edge of the green half is half green and half nothing: no magenta from beneath."""
+    quality = None if image_format == "png" else 100
+    (output,) = make(name, Variant("a", 100, formats=(image_format,), quality=quality))
     seen = lab.look(output.path)
     assert seen["bands"] == 4
     assert (seen["corners"][0][0][3], seen["corners"][0][1][3]) == (0, 255)
-    assert near(seen["edge"][:3], (0, 128, 0), 40)
+    assert 90 < seen["edge"][3] < 165
+    assert near(seen["edge"][:3], (0, 128, 0), 30)
 
 
 def test_transparency_meets_the_background_in_jpeg(make: Make, lab: Lab) -> None:
