@@ -77,7 +77,7 @@ def read_recipients(
 def describe_recipients(recipients: Json | Mapping[str, Json]) -> str:
     """How operators see them: ``customers.csv``, ``query newsletter``, ``12 recipients``."""
     if not isinstance(recipients, Mapping):
-        return f"{len(recipients)} recipients"
+        return f"{len(recipients)} recipient{'' if len(recipients) == 1 else 's'}"
     return PurePath(recipients["csv"]).name if "csv" in recipients else f"query {recipients['query']}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tasks.email.errors import BadRecipients
 from tasks.email.recipient import Recipient, recipient_of, refused
-from tasks.imports.errors import BadSource
+from tasks.imports.errors import BadSource, SourceChanged
 from tasks.imports.planner import Chunk, cut, read_header
 from tasks.imports.reader import careful_rows
 from tasks.imports.records import FIELD_LIMIT, count_lines, spans
@@ -38,6 +38,11 @@ def read_csv(argument: Mapping[str, Json], roots: Sequence[str | PathLike[str]])
             for chunk in cut(source, header, chunk_bytes=CHUNK_BYTES, **dialect):
                 data = source.read(chunk.start, chunk.end - chunk.start)
                 yield from (_recipient(line, row, names, place) for line, row in _rows(data, chunk, **dialect))
+    except SourceChanged:
+        raise BadRecipients(
+            path,
+            "was changed while its recipients were read; write a new file and rename it, then start the campaign again",
+        ) from None
     except BadSource as error:
         raise BadRecipients("recipients", str(error)) from None
 

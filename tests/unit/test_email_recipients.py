@@ -187,4 +187,4 @@ def test_canonical_arguments_stay_what_they_are(given: Any) -> None:
     """Normalising twice is normalising once, and operators get words for each."""
     argument = recipients_argument(given)
     assert recipients_argument(argument) == argument
-    assert describe_recipients(argument) in ("people.csv", "query x", "1 recipients", "0 recipients")
+    assert describe_recipients(argument) in ("people.csv", "query x", "1 recipient", "0 recipients")
