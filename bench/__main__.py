@@ -16,6 +16,7 @@ BENCHMARKS = {
     "memory": ["bench.imports_load", "--memory"],
     "flights": ["bench.imports_flights"],
     "purge": ["bench.purge"],
+    "pages": ["bench.pages"],
     "images": ["bench.images_batch"],
     "images-memory": ["bench.images_batch", "--memory"],
     "email-rate": ["bench.email_rate"],
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "email-memory": ["bench.email_memory"],
     "email-render": ["bench.email_render"],
     "email-recipients": ["bench.email_recipients"],
+    "sync": ["bench.sync_speed"],
 }
 
 

@@ -212,7 +212,9 @@ dead_letters = Table(
     Column("resolution", Text),
     Column("replay_run_id", ascii_id(36)),
     UniqueConstraint("run_id", "job_no", name="uq_dead_letters_job"),
-    Index("ix_dead_letters_status", "status", "kind", "fingerprint"),
+    # With the run, so that letters are grouped and counted by trouble and by run without reading one.
+    Index("ix_dead_letters_status", "status", "kind", "fingerprint", "run_id"),
+    Index("ix_dead_letters_error_class", "error_class", "status", "kind", "fingerprint", "run_id"),
     Index("ix_dead_letters_replay", "replay_run_id"),
     Index("ix_dead_letters_resolved", "resolved_at"),
     **INNODB,

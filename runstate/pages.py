@@ -15,7 +15,7 @@ from runstate import documents
 from runstate.letters import Filter
 from runstate.statuses import RunStatus
 
-SEARCHED = 20_000
+SEARCHED = 10_000
 """A text is looked for in this many runs, the first in the order of the list: no index finds the middle of a text."""
 _SAFE_ID = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}\Z")
 _RUN_COLUMNS = (
@@ -231,6 +231,28 @@ def letter_groups(connection: Connection, which: Filter, *, most: int = 100) -> 
         for row in groups
         if row.first_id in told and row.last_id in told
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Over how many runs letters are spread: how many, of how many runs, and the runs with the most of them."""
+
+    letters: int
+    runs: int
+    most: list[tuple[str, int]]
+
+
+def letters_by_run(connection: Connection, which: Filter, *, most: int = 10) -> Spread:
+    """What a replay or a discard of all that match would take."""
+    where, values = which.where()
+    by_run = f"SELECT run_id, COUNT(*) AS letters FROM dead_letters WHERE {where} GROUP BY run_id"
+    total = connection.execute(
+        _expanding(f"SELECT COUNT(*) AS runs, COALESCE(SUM(letters), 0) AS letters FROM ({by_run}) r", values), values
+    ).one()
+    largest = connection.execute(
+        _expanding(f"{by_run} ORDER BY letters DESC, run_id LIMIT :most", values), values | {"most": most}
+    )
+    return Spread(int(total.letters), int(total.runs), [(row.run_id, int(row.letters)) for row in largest])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ops.pages.handler import asked
 from ops.pages.letters import FILTERS, filter_of
 from ops.pages.operations import Operation, discard_all, operations, replay_all
 from ops.pages.run_act import parse_rate
-from runstate import letters
+from runstate import letters, pages
 from runstate.letters import Filter
 
 PATIENCE_S = 3.0
@@ -92,16 +92,14 @@ class LettersActionPage(ConfirmPage):
         return await self.off_loop(asked(lambda c: letters.count(c, selection.which())))
 
     async def _form(self, action: str, selection: Selection, error: str) -> None:
-        by_run = await self.off_loop(asked(lambda c: letters.dead_by_run(c, selection.which())))
-        count = sum(len(ids) for ids in by_run.values())
-        largest = sorted(by_run.items(), key=lambda item: -len(item[1]))[:10]
+        spread = await self.off_loop(asked(lambda c: pages.letters_by_run(c, selection.which())))
         self.page(
             "letters_act.html",
             action=action,
             selection=selection,
-            count=count,
-            runs=len(by_run),
-            largest=[(run_id, len(ids)) for run_id, ids in largest],
+            count=spread.letters,
+            runs=spread.runs,
+            largest=spread.most,
             error=error,
             reason=self.field("reason"),
             per_second=self.field("per_second"),

@@ -60,10 +60,10 @@ class OverviewPage(Page):
     tab = "overview"
 
     async def get(self) -> None:
-        state = await shared().get("state", asked(read_state), fresh_s=1.5, stale_s=15)
-        minutes = await shared().get("minutes", asked(overview.minutes), fresh_s=4, stale_s=60)
-        # Locks, the broker, every stale run: slow where something is wrong, so nobody waits for it.
-        checks = await shared().soon("checks", all_checks, fresh_s=10)
+        state = await shared().get("state", asked(read_state), fresh_s=2.5, stale_s=15)
+        # These may be long in coming, an hour of attempts and whatever is wrong: the page does not wait, they follow.
+        minutes = await shared().soon("minutes", asked(overview.minutes), fresh_s=4) or []
+        checks = await shared().soon("checks", all_checks, fresh_s=10, patience_s=0.06)
         self.page(
             "overview.html",
             parts={

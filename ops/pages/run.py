@@ -23,6 +23,9 @@ from tasks.explain import explain
 from tasks.kinds import JobKind
 from tasks.registry import kinds, kinds_by_queue
 
+EVERY_S = 2
+"""How often a page asks how its run stands; two pages of one run are answered from one look."""
+_WHOLE = 36
 OFFERED: Mapping[RunStatus, tuple[str, ...]] = {
     RunStatus.REQUESTED: ("cancel",),
     RunStatus.PLANNING: ("cancel", "recover"),
@@ -98,17 +101,20 @@ class RunPage(Page):
     tab = "runs"
 
     async def get(self, given: str) -> None:
-        run_id = await self.off_loop(asked(lambda c: queries.resolve_run_id(c, given)))
-        if run_id != given:
+        whole = len(given) == _WHOLE
+        run_id = given if whole else await self.off_loop(asked(lambda c: queries.resolve_run_id(c, given)))
+        if not whole:
             self.redirect(self.link("run", run_id))
             return
         read = asked(lambda c: read_facts(c, run_id))
         # Whoever opens the page sees how it stands now, for he may act on it; only the renewing is shared.
         facts = await (
-            shared().get(("run", run_id), read, fresh_s=1, stale_s=3) if self.is_live else self.off_loop(read)
+            shared().get(("run", run_id), read, fresh_s=EVERY_S, stale_s=3 * EVERY_S)
+            if self.is_live
+            else self.off_loop(read)
         )
         # Locks, broker, the jobs of other runs: looked at beside the page, which does not wait.
-        found = await shared().soon(("explain", run_id), lambda: explain(run_id).findings, fresh_s=4)
+        found = await shared().soon(("explain", run_id), lambda: explain(run_id).findings, fresh_s=4, patience_s=0.06)
         self.page(
             "run.html",
             parts={"state": "run_state.html", "findings": "run_findings.html", "attempts": "run_attempts.html"},
@@ -116,7 +122,7 @@ class RunPage(Page):
             run=facts.run,
             findings=found,
             events=_events(facts),
-            every_s=30 if facts.run.ended else 2,
+            every_s=30 if facts.run.ended else EVERY_S,
         )
 
 
