@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.integration.machinery import work_off
 
 __all__ = ["server"]
 
-FLIGHTS = {"max_in_flight": 8}
+FLIGHTS: dict[str, Any] = {"max_in_flight": 8}
 """Flights of 1, 2, 4 and 8 recipients: p0; p1 and p2; p3 to p6; p7 to p14."""
 
 
