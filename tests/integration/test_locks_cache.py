@@ -59,7 +59,7 @@ def test_fifty_readers_cost_one_computation_per_soft_time(redis_url: str) -> Non
     gaps = [after - before for before, after in zip(query.times, query.times[1:], strict=False)]
     assert 2 <= len(query.times) <= 5
     assert min(gaps) >= soft_s
-    assert len(answers) > 500
+    assert len(answers) > 200
     # An old value while it is computed is some tenths old, never more than a computation late.
     assert max(found.age_s for found, _ in answers) < 2.0
 

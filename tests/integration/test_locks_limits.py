@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import pytest
@@ -46,10 +46,10 @@ def rates(*texts: str, key: str = KEY) -> dict[str, list[Limit]]:
 
 
 def test_slots_follow_each_other_at_the_limits_pace(limiter: RateLimiter) -> None:
-    """The first goes at once; each further one a tenth of a second later, less the tenth that lets lost time be caught up."""
-    waits = [slot(limiter.reserve(rates("10/s"), at_most_wait_s=10)).go_in_s for _ in range(5)]
-    assert waits[0] == 0
-    assert [after - before for before, after in pairwise(waits)] == pytest.approx([0.09] * 4, abs=0.05)
+    """The first goes at once; each further one a fifth of ten seconds later, less the tenth that lets lost time be caught up."""
+    slots = [slot(limiter.reserve(rates("5/10s"), at_most_wait_s=30)) for _ in range(5)]
+    assert slots[0].go_in_s == 0
+    assert [int(b.taken[KEY]) - int(a.taken[KEY]) for a, b in pairwise(slots)] == [1_800_001] * 4
 
 
 def test_a_slot_that_is_too_far_away_is_not_taken(client: redis.Redis, limiter: RateLimiter) -> None:
@@ -96,7 +96,6 @@ def test_taking_a_slot_waits_for_it_and_never_goes_early(client: redis.Redis, li
         taken = slot(limiter.take(rates("20/s"), at_most_wait_s=5))
         seconds, microseconds = client.time()
         assert seconds * 1_000_000 + microseconds >= int(taken.taken[KEY])
-        assert taken.on_time
 
 
 def test_a_pause_is_never_shortened_and_ends_by_itself(limiter: RateLimiter) -> None:
@@ -142,7 +141,7 @@ def test_a_slot_that_was_slept_through_is_not_used(limiter: RateLimiter) -> None
     slot(limiter.reserve(rates("5/s"), at_most_wait_s=0))
     overslept = slot(limiter.reserve(rates("5/s"), at_most_wait_s=5))
     assert not limiter.wait(overslept, sleep=lambda seconds: time.sleep(seconds + 0.2))
-    late = iter([0.2, 0.0, 0.0])
+    late = chain([0.2], repeat(0.0))
     taken = slot(limiter.take(rates("5/s"), at_most_wait_s=5, sleep=lambda seconds: time.sleep(seconds + next(late))))
     assert taken.on_time
 
@@ -170,21 +169,24 @@ def test_a_wait_that_is_stopped_gives_its_slot_back(limiter: RateLimiter) -> Non
 
 
 def gap(limiter: RateLimiter) -> float:
-    """Seconds between two slots at ten a second."""
-    first, second = (slot(limiter.take(rates("10/s"), at_most_wait_s=10)).go_at for _ in range(2))
-    return second - first
+    """Seconds between two slots at one a second."""
+    first, second = (int(slot(limiter.reserve(rates("1/s"), at_most_wait_s=99)).taken[KEY]) for _ in range(2))
+    return (second - first) / 1e6
 
 
-def test_slowing_down_halves_the_rate_once_a_second_down_to_a_sixteenth(limiter: RateLimiter) -> None:
+def test_slowing_down_halves_the_rate_once_a_second_down_to_a_sixteenth(
+    client: redis.Redis, limiter: RateLimiter
+) -> None:
     """A storm that every worker hears counts once; resuming gives the full rate back."""
     assert limiter.slow_down(KEY) == 0.5
     assert limiter.slow_down(KEY) == pytest.approx(0.5, abs=0.01)
-    assert gap(limiter) == pytest.approx(0.2, abs=0.05)
+    assert gap(limiter) == pytest.approx(2, abs=0.05)
     for _ in range(6):
         share = limiter.slow_down(KEY, at_most_every_s=0)
     assert share == 1 / 16
     limiter.resume(KEY)
-    assert gap(limiter) == pytest.approx(0.09, abs=0.05)
+    client.delete(*keys_of(KEY)[1:])
+    assert gap(limiter) == pytest.approx(1, abs=0.05)
 
 
 def test_everything_expires(client: redis.Redis, limiter: RateLimiter) -> None:
