@@ -18,6 +18,8 @@ AVIF_EFFORT: Final = 3
 PNG_COMPRESSION: Final = 6
 GIF_EFFORT: Final = 5
 
+_OF_ANIMATIONS: Final = ("page-height", "n-pages", "delay", "loop")
+
 LEAST_QUALITY: Final = 10
 MOST_QUALITY: Final = 95
 SEARCH_STEPS: Final = 7
@@ -54,14 +56,16 @@ def _within(target_bytes: int, save: Callable[[int], bytes]) -> tuple[bytes, int
 
 
 def _joined(picture: Picture) -> Image:
-    """The frames below each other, as libvips has animations."""
+    """The frames below each other, as libvips has animations; durations and loops are with the first, since it was read."""
     if len(picture.frames) == 1:
-        return picture.first.copy()
+        image = picture.first.copy()
+        for name in _OF_ANIMATIONS:
+            # Of a frame taken from an animation: the encoder would cut it into pages of the old height.
+            if image.get_typeof(name):
+                image.remove(name)
+        return image
     image = pyvips.Image.arrayjoin(list(picture.frames), across=1).copy()
     image.set_type(pyvips.GValue.gint_type, "page-height", picture.first.height)
-    if picture.delays_ms:
-        image.set_type(pyvips.GValue.array_int_type, "delay", picture.delays_ms)
-    image.set_type(pyvips.GValue.gint_type, "loop", picture.loop)
     return image
 
 

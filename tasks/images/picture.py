@@ -47,8 +47,6 @@ class Picture:
     frames: Sequence[Image]
     upright_size: tuple[int, int]
     """Of the original, turned upright."""
-    delays_ms: list[int] = field(default_factory=list)
-    loop: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,7 +56,7 @@ class Picture:
 
     def only_first(self) -> Picture:
         """As a still image."""
-        return replace(self, frames=self.frames[:1], delays_ms=[])
+        return replace(self, frames=self.frames[:1])
 
 
 def decode(
@@ -91,8 +89,6 @@ def decode(
     raw = (high, wide) if turned else (wide, high)
     shrink = jpeg_shrink((image.width, height), raw) if image_format == "jpeg" else 1
     metadata = _metadata(image, variants)
-    delays = list(image.get("delay")) if frames > 1 and image.get_typeof("delay") else []
-    loop = image.get("loop") if frames > 1 and image.get_typeof("loop") else 0
     if shrink > 1:
         image = _open(descriptor, image_format, strict, all_frames=False, shrink=shrink)
     elif image_format == "svg":
@@ -107,7 +103,7 @@ def decode(
             _finish(image.crop(0, number * height, image.width, height), raw, orientation).copy_memory()
             for number in range(frames)
         ]
-    return Picture(done, upright, delays, loop, metadata)
+    return Picture(done, upright, metadata)
 
 
 def jpeg_shrink(size: tuple[int, int], wanted: tuple[int, int]) -> int:

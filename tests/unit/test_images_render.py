@@ -120,6 +120,17 @@ def test_the_first_frame_is_the_default(make: Make, lab: Lab) -> None:
     assert (output.frames, lab.look(output.path)["frames"]) == (1, 1)
 
 
+def test_a_still_beside_an_animation_is_one_frame(make: Make, lab: Lab) -> None:
+    """Twice as high as a frame of the original, and not taken for two of them."""
+    still, _ = make(
+        "moving.gif",
+        Variant("a", 80, formats=("webp",), upscale=True),
+        Variant("b", 20, formats=("webp",), frames="all"),
+    )
+    seen = lab.look(still.path)
+    assert (still.frames, seen["frames"], seen["width"], seen["height"]) == (1, 1, 80, 60)
+
+
 @pytest.mark.parametrize(
     ("metadata", "present", "absent"),
     [
