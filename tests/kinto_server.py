@@ -71,7 +71,7 @@ http {{
     keepalive_requests 100000;
     # The request's own random id decides, so that a repeated request may fare better.
     split_clients "$request_id" $unlucky {{ 10% 1; * 0; }}
-    limit_req_zone $server_name zone=limited:1m rate=20r/s;
+    limit_req_zone $server_name zone=limited:1m rate=2r/s;
     map $after $retry_after {{ "" 1; default $after; }}
     upstream kinto {{ server 127.0.0.1:{kinto}; keepalive 32; }}
     {servers}
@@ -113,7 +113,7 @@ class Seen:
 
 @dataclass(slots=True)
 class KintoServer:
-    """``url``: Kinto behind nginx.  ``limited_url``: the same behind 20 requests a second.  ``direct_url``: without nginx."""
+    """``url``: Kinto behind nginx.  ``limited_url``: the same behind 2 requests a second (bursts of 5).  ``direct_url``: without nginx."""
 
     url: str
     limited_url: str
