@@ -49,6 +49,7 @@ bench: $(VENV)/.development ## the benchmarks, each beside what it is compared t
 soak: $(VENV)/.development ## the long fault runs
 	@$(PY) -m bench.soak $(ARGS)
 	@$(PY) -m bench.images_soak
+	@$(PY) -m bench.sync_converge
 	@$(PY) -m bench.email_soak
 
 lock: ## renew requirements.txt and requirements-dev.txt, with hashes (UPGRADE=--upgrade: newest versions)

@@ -1,6 +1,7 @@
 """How fast the sync is, against a plain `requests` session that makes the same calls with nothing stored, merged or safe.
 
-``python -m bench.sync_speed [--records 5000] [--rounds 3]``: a real Kinto (memory backend) on loopback, private MariaDB and
+``python -m bench.sync_speed [--records 5000] [--rounds 3] [--page 100] [--batch 100]``: a real
+Kinto (memory backend) on loopback, private MariaDB and
 Valkey, one process on each side, runs in turn.  Plain reads the same pages, and writes the same records in the same batches
 or, with --batch 1, one by one.
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,14 @@ import requests
 from stack.private import private_servers
 from tests.kinto_server import PASSWORD, USER, KintoServer, kinto_server
 
-PAGE = 1000
-
 
 def main() -> int:
     """Measure, print the table; 1 if a promise was not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--page", type=int, default=100, help="records a page: many APIs give no more than 100")
+    parser.add_argument("--batch", type=int, default=100, help="writes a request; 1: one by one")
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
     with private_servers(directory) as servers, kinto_server() as kinto:
@@ -42,17 +43,17 @@ def main() -> int:
         os.environ["HOLDFAST_VAR"] = str(directory)
         os.environ["HOLDFAST_SYNC"] = "tests.sync_shop:SHOP"
         os.environ["SYNC_CONNECTION_SHOP"] = kinto.url.replace("://", f"://{USER}:{PASSWORD}@")
-        return measure(kinto, options.records, options.rounds, options.batch)
+        return measure(kinto, options)
 
 
-def measure(kinto: KintoServer, records: int, rounds: int, batch: int) -> int:
+def measure(kinto: KintoServer, options: argparse.Namespace) -> int:
+    from tasks.sync.kind import SYNC
     from tests.integration.machinery import execute, planned, run_of, work_off
     from tests.sync_api import ITEMS
     from tests.sync_shop import ShopItems
 
-    from tasks.sync.kind import SYNC
-
-    ShopItems.batch_size = batch
+    records, batch, page = options.records, options.batch, options.page
+    ShopItems.batch_size, ShopItems.page_size = batch, page
 
     def sync() -> Any:
         run_id = planned(SYNC, connection="shop", kind="items")
@@ -63,7 +64,7 @@ def measure(kinto: KintoServer, records: int, rounds: int, batch: int) -> int:
 
     rates: dict[str, list[float]] = {}
     per_record: dict[str, float] = {}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name in ("sync_links", "sync_cursors", "sync_outbox", "sync_ledger", "sync_audit"):
             execute(f"DELETE FROM {name}")
         execute("DROP TABLE IF EXISTS items")
@@ -71,8 +72,8 @@ def measure(kinto: KintoServer, records: int, rounds: int, batch: int) -> int:
         kinto.fresh("items")
         session = requests.Session()
         session.auth = (USER, PASSWORD)
-        write_plain(session, kinto, records, batch)
-        timed(rates, "pull plain", records, lambda s=session: read_plain(s, kinto))
+        write_plain(session, kinto, records)
+        timed(rates, "pull plain", records, partial(read_plain, session, kinto, page))
         kinto.forget_requests()
         timed(rates, "pull sync", records, sync)
         per_record["pull, pages included"] = len(kinto.requests()) / records
@@ -87,7 +88,7 @@ def measure(kinto: KintoServer, records: int, rounds: int, batch: int) -> int:
         sync()
         sync()
         per_record["unchanged, two runs (requests)"] = len(kinto.requests())
-        timed(rates, "push plain", records, lambda s=session: update_plain(s, kinto, batch))
+        timed(rates, "push plain", records, partial(update_plain, session, kinto, page, batch))
     kept = True
     for what in ("pull", "push"):
         ours, plain = (statistics.median(rates[f"{what} {who}"]) for who in ("sync", "plain"))
@@ -108,9 +109,9 @@ def _url(kinto: KintoServer) -> str:
     return f"{kinto.url}/buckets/shop/collections/items/records"
 
 
-def read_plain(session: requests.Session, kinto: KintoServer) -> list[dict[str, Any]]:
+def read_plain(session: requests.Session, kinto: KintoServer, page: int) -> list[dict[str, Any]]:
     """Every record, page after page."""
-    url: str | None = f"{_url(kinto)}?_limit={PAGE}&_sort=last_modified,id"
+    url: str | None = f"{_url(kinto)}?_limit={page}&_sort=last_modified,id"
     found: list[dict[str, Any]] = []
     while url:
         answer = session.get(url, timeout=60)
@@ -119,7 +120,7 @@ def read_plain(session: requests.Session, kinto: KintoServer) -> list[dict[str, 
     return found
 
 
-def write_plain(session: requests.Session, kinto: KintoServer, records: int, batch: int) -> None:
+def write_plain(session: requests.Session, kinto: KintoServer, records: int) -> None:
     """Make the records."""
     for start in range(0, records, 100):
         entries = [
@@ -129,9 +130,9 @@ def write_plain(session: requests.Session, kinto: KintoServer, records: int, bat
         session.post(f"{kinto.url}/batch", json={"requests": entries}, timeout=60).raise_for_status()
 
 
-def update_plain(session: requests.Session, kinto: KintoServer, batch: int) -> None:
+def update_plain(session: requests.Session, kinto: KintoServer, page: int, batch: int) -> None:
     """Change a field of each record, on the condition that it is as it was read."""
-    records = read_plain(session, kinto)
+    records = read_plain(session, kinto, page)
     if batch == 1:
         for record in records:
             session.patch(

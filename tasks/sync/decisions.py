@@ -183,7 +183,7 @@ def written(link: Link, sent: Mapping[str, Any], returned: Mapping[str, Any] | N
     Without what it ``returned`` (its answer was lost), what was sent stands for it; the next reading tells.
     """
     kept = {name: (returned or sent).get(name, value) for name, value in sent.items()}
-    return replace(link, base=Base({**link.base.local, **sent}, {**link.base.remote, **kept}))
+    return replace(link, base=Base({**link.base.local, **sent}, {**link.base.remote, **kept}), base_text=None)
 
 
 __all__ = ["Decision", "Do", "Loss", "Seen", "Side", "decide", "written"]

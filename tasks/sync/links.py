@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, text, update
 
 from tasks.sync.merge import Base
 from tasks.sync.tables import sync_links
-from tasks.sync.values import dump, hash_of, load
+from tasks.sync.values import dump, hash_of, hash_of_text, load
 
 _T = sync_links.c
 _PART = 500
@@ -41,17 +41,25 @@ class Link:
     seq: int = 0
     read_at: datetime | None = None
     gone_at: datetime | None = None
+    base_text: str | None = field(default=None, compare=False)
+    """``base.remote`` as it is stored, where it has been written out already."""
 
     def agreed(self, base: Base, *, version: str | None, read_at: datetime, gone: bool = False) -> Link:
         """The link after a new common state."""
-        return replace(
-            self,
-            base=base,
-            version=version,
-            local_hash=hash_of(base.local),
-            remote_hash=hash_of(base.remote),
-            read_at=read_at,
-            gone_at=(self.gone_at or read_at) if gone else None,
+        text = dump(base.remote)
+        remote_hash = hash_of_text(text)
+        return Link(
+            self.id,
+            self.local_id,
+            self.remote_id,
+            version,
+            base,
+            remote_hash if base.local is base.remote or base.local == base.remote else hash_of(base.local),
+            remote_hash,
+            self.seq,
+            read_at,
+            (self.gone_at or read_at) if gone else None,
+            text,
         )
 
 
@@ -130,14 +138,18 @@ def save(connection: Connection, pair: Pair, links: Sequence[Link], *, seen_run:
 def _values(pair: Pair, link: Link, seen_run: str | None) -> tuple[Any, ...]:
     base = link.base
     # A field that waits for a person stands in neither.
-    kept_otherwise = {name: value for name, value in base.local.items() if base.remote.get(name) != value}
+    kept_otherwise = (
+        {}
+        if base.local is base.remote
+        else {name: value for name, value in base.local.items() if base.remote.get(name) != value}
+    )
     return (
         link.id,
         *pair,
         link.local_id,
         link.remote_id,
         link.version,
-        dump(dict(base.remote)),
+        link.base_text or dump(dict(base.remote)),
         dump(kept_otherwise) if kept_otherwise else None,
         link.local_hash or hash_of(base.local),
         link.remote_hash or hash_of(base.remote),

@@ -23,9 +23,13 @@ from tasks.sync.errors import BadTable, Unfit
 Fit = Callable[[Any], Any]
 
 
+# One encoder for all: json.dumps would make a new one for each value.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def dump(value: Any) -> str:
     """The one JSON text of ``value``."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def load(text: str | None) -> Any:
@@ -35,7 +39,12 @@ def load(text: str | None) -> Any:
 
 def hash_of(values: Mapping[str, Any]) -> str:
     """Equal values have equal hashes."""
-    return hashlib.sha256(dump(values).encode()).hexdigest()[:32]
+    return hash_of_text(dump(values))
+
+
+def hash_of_text(text: str) -> str:
+    """The hash of values whose one text this is."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def fitter(column: Column[Any]) -> Fit:
