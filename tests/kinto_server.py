@@ -113,7 +113,7 @@ class Seen:
 
 @dataclass(slots=True)
 class KintoServer:
-    """``url``: Kinto behind nginx.  ``limited_url``: the same behind 2 requests a second (bursts of 5).  ``direct_url``: without nginx."""
+    """``url``: Kinto behind nginx.  ``limited_url``: the same, 2 requests a second.  ``direct_url``: without nginx."""
 
     url: str
     limited_url: str

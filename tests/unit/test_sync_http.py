@@ -43,11 +43,13 @@ from tasks.sync.remote_errors import (
 from tests.raw_http import RawServer, answer, answering, raw_server
 from tests.waiting import wait_until
 
+PATIENT = HttpOptions(max_bytes=100_000)
+"""For servers that answer: a busy machine must not make them fail."""
 QUICK = HttpOptions(connect_s=1, read_s=0.5, total_s=1.5, max_bytes=100_000)
 OK = answer("200 OK", b"{}")
 
 
-def http(server: RawServer, options: HttpOptions = QUICK, **more: Any) -> Http:
+def http(server: RawServer, options: HttpOptions = PATIENT, **more: Any) -> Http:
     return Http(server.url, options=options, **more)
 
 
@@ -83,7 +85,7 @@ def answer_nonsense(connection: socket.socket, server: RawServer) -> None:
 def test_a_write_that_was_sent_and_not_answered_is_unknown(behave: Callable[..., None]) -> None:
     """Whatever happens after the first byte, a write may have been done; a read may be made again."""
     with raw_server(behave) as server:
-        client = http(server)
+        client = http(server, QUICK)
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             with pytest.raises(OutcomeUnknown):
                 client.request(method, client.url("items"), content={})
@@ -129,13 +131,13 @@ def test_a_certificate_must_be_trusted_and_fit(tmp_path: Path) -> None:
     for certificate, trusted in ((ours, None), (others, others)):
         with raw_server(serve(certificate)) as server:
             address = server.url.replace("http://", "https://")
-            client = Http(address, options=replace(QUICK, ca_file=str(trusted) if trusted else None))
+            client = Http(address, options=replace(PATIENT, ca_file=str(trusted) if trusted else None))
             with pytest.raises(Unusable, match="certificate is refused"):
                 client.request("POST", client.url("items"), content={})
     assert received == []
     with raw_server(serve(ours)) as server:
         address = server.url.replace("http://", "https://")
-        client = Http(address, options=replace(QUICK, ca_file=str(ours)))
+        client = Http(address, options=replace(PATIENT, ca_file=str(ours)))
         assert client.request("GET", client.url("items")).status == 200
 
 
@@ -179,7 +181,7 @@ def test_no_answer_takes_longer_than_its_time() -> None:
         b"HTTP/1.1 200 OK\r\n\r\n",
     ):
         with raw_server(drip(head)) as server:
-            client = http(server)
+            client = http(server, QUICK)
             started = time.monotonic()
             with pytest.raises(Unavailable, match="whole request"):
                 client.request("GET", client.url("items"))
@@ -393,7 +395,7 @@ def test_secrets_are_shown_nowhere() -> None:
 
     for user_info, sent in (("tok%40en-1234", b"Bearer tok@en-1234"), ("me:pass%20word", b"Basic bWU6cGFzcyB3b3Jk")):
         with raw_server(echo) as server:
-            client = Http(server.url.replace("http://", f"http://{user_info}@"), options=QUICK)
+            client = Http(server.url.replace("http://", f"http://{user_info}@"), options=PATIENT)
             reply = client.request("GET", client.url("items"))
             assert sent in server.requests[0]
             with pytest.raises(Rejected) as refused:
