@@ -205,6 +205,8 @@ class TestSeveralFiles:
             ("{% extends 'base' if x else 'middle' %}{% block main %}{{ x }}{% endblock %}", False),
             ("{% extends 'base' %}{% block main scoped %}{{ x }}{% endblock %}", False),
             ("{% from 'macros' import m %}{{ m(x) }}", False),
+            ("{% if x %}{% extends 'base' %}{% endif %}", False),
+            ("{% extends 'base' %}{% block main %}{{ super()|upper }}{% endblock %}", False),
             ("{% include 'part' ignore missing %}", False),
             ("{% block a %}{{ x }}{% endblock %}{{ self.a() }}", False),
             ("{% raw %}{% block x %}{% endraw %}{% include 'part' %}", True),
@@ -247,9 +249,16 @@ class TestSeveralFiles:
     def test_errors_name_the_file(self, tmp_path: Path) -> None:
         """A typing error in an included file is that file's, with its line."""
         (tmp_path / "a.html").write_text("<p>{% include 'b.html' %}")
-        (tmp_path / "b.html").write_text("\n\n{{ x")
-        with pytest.raises(BadTemplate, match=r"b\.html, line 3"):
-            compiled(template="a", roots=[tmp_path])
+        for wrong in ("{{ x", "{{ x|nosuch }}"):
+            (tmp_path / "b.html").write_text("\n\n" + wrong)
+            with pytest.raises(BadTemplate, match=r"b\.html, line 3"):
+                compiled(template="a", roots=[tmp_path])
+
+    def test_line_ends_are_trimmed_once(self) -> None:
+        """Behind a block one line end goes, as everywhere in Jinja with `trim_blocks`, and not another one."""
+        source = "<pre>{% if x %}\n\n\n  a{% endif %}\n\nb</pre>"
+        _, html = compiled(source).bodies.render({"x": 1})
+        assert html == environment_for(html=True).from_string(source).render(x=1) == "<pre>\n\n  a\nb</pre>"
 
 
 class TestStyles:
