@@ -11,6 +11,7 @@ An entry that has an intent when a batch begins was written by somebody whose an
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from tasks.sync.connector import (
     VersionMoved,
 )
 from tasks.sync.effects import Scene
+from tasks.sync.errors import NotNow
 from tasks.sync.observe import Read, observe, read_records
 from tasks.sync.outbox import Entry
 from tasks.sync.prepare import intent_of, planned_of, prepare
@@ -42,6 +44,8 @@ Checkpoint = Callable[[Callable[[Connection], Any]], Any]
 
 ROUNDS = 5
 """How often one batch merges again what moved while it was being written."""
+CALLS_S = 60.0
+"""After so long the answers so far are recorded, however slow the API: what is not recorded must be read again."""
 STOPPING = (RateLimited, Unavailable, Unusable)
 """After these no further request of the batch makes sense."""
 
@@ -102,8 +106,11 @@ def _call(connector: Connector, planned: Sequence[Planned]) -> tuple[list[Answer
     answers: list[Answer] = []
     stopped: RemoteError | None = None
     size = max(1, connector.capabilities.batch_size)
+    enough_at = time.monotonic() + CALLS_S
     for start in range(0, len(planned), size):
         part = planned[start : start + size]
+        if stopped is None and time.monotonic() > enough_at:
+            stopped = NotNow(f"the calls of this batch took more than {CALLS_S:g} s", wait_s=0.1)
         if stopped is None:
             try:
                 failpoints.hit("sync.before_write")

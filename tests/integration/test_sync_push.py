@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasks.sync.connector import OutcomeUnknown, Rejected, Unavailable
-from tests.integration.machinery import execute, query
+from tasks.sync.kind import SYNC
+from tests.integration.machinery import execute, planned, query, work_off
 from tests.integration.sync_machinery import api, both_sides, change, counts, items, outbox_rows, sync, sync_run
 from tests.sync_api import Api, fresh
 
@@ -179,3 +181,15 @@ def test_what_we_wrote_does_not_come_back_as_an_edit(api: Api) -> None:
     sync()
     assert items()[row][2] == 3 and api.live()["a"]["stock"] == 3
     assert query("SELECT COUNT(*) FROM sync_ledger") == [(0,)]
+
+
+def test_a_slow_api_has_its_answers_recorded_in_between(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written when the time is over is recorded, and a further job does the rest: nothing is written twice."""
+    monkeypatch.setattr("tasks.sync.push.CALLS_S", 0.2)
+    api.before = lambda op, _: time.sleep(0.15) if op == "create" else None
+    change("INSERT INTO items (id, name) VALUES (1, 'x'), (2, 'y'), (3, 'z'), (4, 'w')", 1, 2, 3, 4)
+    run_id = planned(SYNC, connection="memory", kind="items", direction="push")
+    work_off(SYNC, run_id)
+    assert 1 <= len(api.live()) < 4
+    assert len(outbox_rows()) == 4 - len(api.live())
+    assert query("SELECT COUNT(*) FROM sync_outbox WHERE intent IS NOT NULL") == [(0,)]
