@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 GOAL_MS = 300
@@ -91,10 +92,25 @@ def _measure(options: argparse.Namespace) -> int:
                 f"{name:<28} median {statistics.median(took):6.0f} ms   worst {max(took):6.0f} ms"
                 f"   {len(said.content) // 1024:4d} KiB"
             )
+        for name, read in _beside(LARGE).items():
+            began = time.monotonic()
+            read()
+            print(
+                f"{name:<28} {(time.monotonic() - began) * 1000:6.0f} ms, read beside the page, which does not wait for it"
+            )
         for path in ("", f"runs/{LARGE}", "dead-letters"):
             one, fifty = (_statements(site, path, browsers, options.watch_s) for browsers in (1, BROWSERS))
             print(f"/{path:<42} statements a second: one browser {one:.1f}, {BROWSERS} browsers {fifty:.1f}")
     return 1 if slow else 0
+
+
+def _beside(run_id: str) -> dict[str, Callable[[], object]]:
+    from ops.health import all_checks
+    from ops.pages.handler import asked
+    from runstate import overview
+    from tasks.explain import explain
+
+    return {"an hour by minute": asked(overview.minutes), "health": all_checks, "explain": lambda: explain(run_id)}
 
 
 def _statements(site: object, path: str, browsers: int, watch_s: float) -> float:

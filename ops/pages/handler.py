@@ -37,12 +37,13 @@ POLICY = (
 )
 POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="holdfast-pages")
 """Flower's loop never waits for MySQL or Redis; and however many browsers there are, these are all that ask."""
+SLOW_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="holdfast-pages-slow")
 _SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
 
 def shared() -> Shared:
     """What the browsers of this event loop share."""
-    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL))
+    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL, SLOW_POOL))
 
 
 def asked(read: Callable[[Connection], T]) -> Callable[[], T]:

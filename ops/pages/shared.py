@@ -29,10 +29,14 @@ class _Kept:
 
 
 class Shared:
-    """Answers by key.  Belongs to one event loop; the reading is done by ``pool``, so that the loop goes on."""
+    """Answers by key.  Belongs to one event loop; the reading is done by ``pool``, so that the loop goes on, and by
+    ``slow_pool`` where nobody waits for it, so that no page queues behind it.
+    """
 
-    def __init__(self, pool: Executor) -> None:
+    def __init__(self, pool: Executor, slow_pool: Executor) -> None:
         self._pool = pool
+        self._slow_pool = slow_pool
+        self._slow: set[Hashable] = set()
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._flights: dict[Hashable, asyncio.Task[Any]] = {}
         self.reads = 0
@@ -54,6 +58,7 @@ class Shared:
 
     async def soon(self, key: Hashable, read: Callable[[], T], *, fresh_s: float, patience_s: float = 0.12) -> T | None:
         """The last answer however old; where there is none yet, it is waited for a moment only, then None."""
+        self._slow.add(key)
         kept = self._kept.get(key)
         if kept is None or time.monotonic() - kept.at > max(fresh_s, kept.cost_s * _COST_TIMES):
             flight = self._flights.get(key) or self._start(key, read)
@@ -63,9 +68,10 @@ class Shared:
         return None if kept is None else kept.value
 
     def forget(self) -> None:
-        """Something was changed: what is read from now on must show it."""
-        self._kept.clear()
-        self._flights.clear()
+        """Something was changed: what is read from now on must show it, but for what takes long and follows by itself."""
+        for known in (self._kept, self._flights):
+            for key in [key for key in known if key not in self._slow]:
+                del known[key]
 
     def _start(self, key: Hashable, read: Callable[[], Any]) -> asyncio.Task[Any]:
         flight = asyncio.get_running_loop().create_task(self._read(key, read))
@@ -76,12 +82,13 @@ class Shared:
     async def _read(self, key: Hashable, read: Callable[[], Any]) -> Any:
         self.reads += 1
         began = time.monotonic()
-        value = await asyncio.get_running_loop().run_in_executor(self._pool, read)
+        pool = self._slow_pool if key in self._slow else self._pool
+        value = await asyncio.get_running_loop().run_in_executor(pool, read)
         if self._flights.get(key) is asyncio.current_task():
             self._kept[key] = _Kept(value, time.monotonic(), time.monotonic() - began)
             self._kept.move_to_end(key)
             while len(self._kept) > MOST:
-                self._kept.popitem(last=False)
+                self._slow.discard(self._kept.popitem(last=False)[0])
         return value
 
     def _landed(self, key: Hashable, flight: asyncio.Task[Any]) -> None:

@@ -105,7 +105,7 @@ def test_each_action_asks_for_its_role(site: Site, path: str, fields: dict[str, 
 def _subjects(user: str, wanted: str) -> dict[str, object]:
     """What the address and the fields name: a running run, a stale one with its heartbeat, an ended one, its letter."""
     names: dict[str, object] = {}
-    if "{ended}" in wanted or "{letter}" in wanted or "all" in wanted:
+    if "{ended}" in wanted or "dead-letters" in wanted:
         names["ended"], names["letter"] = dead_letter(key=user)
     if "{run}" in wanted:
         names["run"] = planned(KEYED, n=1, key=f"r-{user}")
