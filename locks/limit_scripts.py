@@ -6,8 +6,8 @@ What a key consists of (times are microseconds, whole numbers, on the key's own 
 ``past:KEY``   a list, newest first: when the last permits went; as many as the largest limit of the key needs
 ``ahead:KEY``  a list, oldest first: when the permits will go that are reserved but not yet due
 
-Permits that are due move from ``ahead`` to ``past``.  Whoever needs an hour's pause on one key must not hold up the others
-of a shared key, so a slot may be taken before slots that were given out earlier: ``ahead`` is filled where there is room.
+Permits that are due move from ``ahead`` to ``past``.  Who waits for one key must not hold up those who share only another
+with it, so a slot may lie before slots that were given out earlier: ``ahead`` is filled where there is room.
 
 Exact over sliding windows: a permit may go at `t` only if no window of the period that contains `t` holds all permits
 already.  For each run of that many neighbours (newest at `b`, oldest at `a`, at most a period apart) `t` must not lie in
@@ -94,6 +94,7 @@ local function settle_due(k)
     for i = due + 1, #k.waiting do left[#left + 1] = k.waiting[i] end
     k.waiting = left
     redis.call('HSET', k.state, 'have', redis.call('LLEN', k.past), 'seen', text(k.now), 'burst', together)
+    expire(k)
   end
   k.have = redis.call('LLEN', k.past)
   for i, at in ipairs(k.waiting) do k.waiting[i] = tonumber(at) end

@@ -12,8 +12,10 @@ import redis
 
 from locks import BadLimit, LimiterUnavailable, connect
 from locks.limit_keys import EPOCH, keys_of
+from locks.limit_list import limited_key
 from locks.limits import Limit, NotBefore, RateLimiter, Slot
 from stack.private import Servers
+from tests.waiting import wait_until
 
 KEY = "email:provider:default"
 
@@ -195,6 +197,8 @@ def test_everything_expires(client: redis.Redis, limiter: RateLimiter) -> None:
     limiter.reserve(rates("10/s", "50000/day"), at_most_wait_s=1)
     limiter.pause("paused only", 7200, "x")
     limiter.slow_down("slow only")
+    client.delete(keys_of(KEY)[1])
+    wait_until(lambda: limited_key(client, KEY).reserved == 0)
     kept = [key for key in client.scan_iter("holdfast:*") if client.ttl(key) == -1]
     assert kept == [EPOCH]
     assert client.ttl(keys_of(KEY)[1]) > 86400
