@@ -21,10 +21,7 @@ from tasks.images.engine import Engine
 from tasks.images.errors import ImageError
 from tasks.images.limits import Limits
 from tasks.images.variants import Variant
-from tests.unit.images_fixtures import lab, samples
 from tests.waiting import wait_until
-
-__all__ = ["lab", "samples"]
 
 SMALL = [(Variant("a", 50), "jpeg")]
 

@@ -20,9 +20,6 @@ from tasks.images.headers import exif_orientation
 from tasks.images.limits import Limits
 from tasks.images.probe import check_header
 from tests.images_lab import Lab
-from tests.unit.images_fixtures import lab, samples
-
-__all__ = ["lab", "samples"]
 
 
 def refusal(path: Path, limits: Limits | None = None) -> ImageError:

@@ -12,9 +12,7 @@ from tasks.images.engine import Engine
 from tasks.images.errors import ImageError
 from tasks.images.variants import Variant
 from tests.images_lab import Lab
-from tests.unit.images_fixtures import Make, engine, lab, make, samples
-
-__all__ = ["engine", "lab", "make", "samples"]
+from tests.unit.images_fixtures import Make
 
 RED, GREEN, BLUE = (220, 0, 0), (0, 220, 0), (0, 0, 220)
 
