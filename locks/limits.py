@@ -129,7 +129,7 @@ class RateLimiter:
         if not 0 < for_s <= _LONGEST_PAUSE_S:
             raise BadLimit(f"a pause of {for_s} s for {key}: give more than 0 s, and at most a year")
         with TryingTo(f"pause {key}", LimiterUnavailable):
-            left_us, said = PAUSE(self._client, keys_of(key), int(for_s * 1e6), reason)
+            left_us, said = PAUSE(self._client, keys_of(key), round(for_s * 1e6), reason)
         return Pause(int(left_us) / 1e6, said)
 
     def resume(self, key: str) -> float:
@@ -158,7 +158,7 @@ class RateLimiter:
 
     def _ask(self, limits: Limits, at_most_wait_s: float, permits: int) -> list[str]:
         keys = [EPOCH]
-        said: list[str | int] = [self._epoch, uuid.uuid4().hex, int(at_most_wait_s * 1e6), self._reserved_ahead_us]
+        said: list[str | int] = [self._epoch, uuid.uuid4().hex, round(at_most_wait_s * 1e6), self._reserved_ahead_us]
         said += [permits, int(self._rebuild is not None)]
         for key, of_key in limits.items():
             keys += keys_of(key)

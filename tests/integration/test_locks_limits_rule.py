@@ -124,7 +124,7 @@ def test_every_answer_is_the_rule_s(client: redis.Redis, steps: list[object]) ->
 
 
 def _us_left(at_most_wait_s: float) -> int:
-    return int(at_most_wait_s * 1e6)
+    return round(at_most_wait_s * 1e6)
 
 
 def _give_back(limiter: RateLimiter, model: Model, slot: Slot) -> None:
