@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -62,8 +63,11 @@ class OverviewPage(Page):
     async def get(self) -> None:
         state = await shared().get("state", asked(read_state), fresh_s=2.5, stale_s=15)
         # These may be long in coming, an hour of attempts and whatever is wrong: the page does not wait, they follow.
-        minutes = await shared().soon("minutes", asked(overview.minutes), fresh_s=4) or []
-        checks = await shared().soon("checks", all_checks, fresh_s=10, patience_s=0.06)
+        counted, checks = await asyncio.gather(
+            shared().soon("minutes", asked(overview.minutes), fresh_s=4, patience_s=0.08),
+            shared().soon("checks", all_checks, fresh_s=10, patience_s=0.08),
+        )
+        minutes = counted or []
         self.page(
             "overview.html",
             parts={
