@@ -216,6 +216,8 @@ def test_whoever_dies_before_the_phase_is_committed_has_sent_nothing(
     assert ended(run_id).status is RunStatus.COMPLETED
     assert sorted(server.recipients()) == [f"p{n}@example.com" for n in range(3)]
     assert set(ledger().values()) == {"sent"}
+    # The connection that was left in the middle of an envelope is not used again: that would cost an attempt.
+    assert [row(f"p{n}@example.com").attempts for n in range(3)] == [1, 1, 1]
 
 
 def test_a_late_answer_settles_what_the_next_claim_called_in_doubt(server: ScriptedServer) -> None:

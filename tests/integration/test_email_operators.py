@@ -63,6 +63,8 @@ def test_what_is_in_doubt_is_listed_and_resolved_as_sent_once(server: ScriptedSe
     in_doubt(server, "p1@example.com", "p2@example.com")
     listed = ops("email", "in-doubt", "list", "news", "--json").document
     assert [r["address"] for r in listed] == ["p1@example.com", "p2@example.com"]
+    assert ops("email", "in-doubt", "list", "--json").document == listed
+    assert "p2@example.com" in ops("email", "in-doubt", "list").out
     assert ops("email", "in-doubt", "resolve", "news", "--as", "sent", "--all").code == 2
     dry = ops("email", "in-doubt", "resolve", "news", "--as", "sent", "--all", "--dry-run", "--json").document
     assert dry["resolved"] == ["p1@example.com", "p2@example.com"]
