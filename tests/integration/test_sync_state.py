@@ -7,9 +7,12 @@ import time
 import pytest
 
 from runstate.statuses import RunStatus
+from tasks import clients
 from tasks.errors import BadArguments
+from tasks.sync import outbox
 from tasks.sync.errors import NotResolvable
 from tasks.sync.kind import SYNC
+from tasks.sync.links import Pair
 from tasks.sync.steer import resolve_conflict, retry_rejects
 from tests.integration.machinery import execute, query, request
 from tests.integration.sync_machinery import api, both_sides, change, counts, items, outbox_rows, sync, sync_run
@@ -149,3 +152,16 @@ def test_an_undeclared_connection_is_refused_at_the_start(api: Api) -> None:
     execute("DROP TABLE items")
     run = sync_run()
     assert run.status is RunStatus.FAILED and "no table items" in (run.reason or "")
+
+
+def test_an_entry_that_changed_while_it_was_looked_at_stays(api: Api) -> None:
+    """Whoever is done with an older state of it takes only that away."""
+    change("INSERT INTO items (id, name) VALUES (1, 'x')", 1)
+    pair = Pair("memory", "items")
+    with clients.engine().connect() as connection:
+        (entry,) = outbox.find(connection, pair, ["l:1"])
+        connection.rollback()
+        change("UPDATE items SET stock = 1 WHERE id = 1", 1)
+        outbox.done(connection, [entry])
+        connection.commit()
+    assert outbox_rows() == [("l:1", "pending")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -81,3 +82,37 @@ def test_a_record_that_a_webhook_announces_before_its_create_is_recorded_makes_n
     assert len(seen) == 1 and len(items()) == 1 and len(api.live()) == 1
     assert query("SELECT COUNT(*) FROM sync_links") == [(1,)]
     assert query("SELECT COUNT(*) FROM sync_outbox") == [(0,)]
+
+
+def test_an_answer_that_was_overtaken_is_not_taken_for_the_latest_state(api: Api) -> None:
+    """Somebody edits the record right after our write, and a webhook takes that in before our answer is recorded."""
+    api.put("a", name="n", price="1.00", stock=1)
+    sync()
+    row = next(iter(items()))
+    change("UPDATE items SET stock = 5 WHERE id = :i", row, i=row)
+    once = [1]
+
+    def after(op: str, _: str) -> None:
+        if op == "update" and once:
+            once.clear()
+            api.put("a", price="8.00")
+            deliver("a", event_id="late")
+
+    api.update = _answering_first(api, after)  # type: ignore[method-assign]
+    sync(direction="push")
+    assert items()[row] == ("n", "8.00", 5)
+    sync()
+    assert items()[row] == ("n", "8.00", 5) and api.live()["a"] == {"name": "n", "price": "8.00", "stock": 5}
+    assert query("SELECT COUNT(*) FROM sync_audit WHERE side = 'local' AND action = 'update'") == [(1,)]
+
+
+def _answering_first(api: Api, after: Any) -> Any:
+    """``update`` whose answer is what it was before ``after`` changed the record."""
+    real = api.update
+
+    def update(remote_id: str, fields: Any, *, if_version: str | None) -> Any:
+        answer = real(remote_id, fields, if_version=if_version)
+        after("update", remote_id)
+        return answer
+
+    return update
