@@ -18,6 +18,8 @@ from stack.pools import pool_numbers
 from stack.secret_files import write_secret
 
 FLOWER_USER = "holdfast"
+_KEPT = ("IMPORT_TABLES", "HOLDFAST_KINDS", "HOLDFAST_SYNC", "HOLDFAST_SCHEDULES", "HOLDFAST_PURGE_CRON")
+_KEPT_BEGINNINGS = ("EMAIL_", "IMAGE_", "SYNC_", "ALERT_", "HOLDFAST_ALERT_", "HOLDFAST_KEEP_")
 STACK_MARK = "HOLDFAST_STACK"
 """Environment variable that every process of a stack carries: its ``var`` directory."""
 
@@ -95,9 +97,10 @@ def make_plan(environ: Mapping[str, str] = os.environ) -> Plan:
         "IMPORT_ROOTS": environ.get("IMPORT_ROOTS")
         or os.pathsep.join((str(var / "imports"), str(PROJECT / "examples"))),
     }
-    for name in ("IMPORT_TABLES", "IMAGE_ROOTS", "IMAGE_DEST_ROOTS", "HOLDFAST_KINDS"):
-        if environ.get(name):
-            settings[name] = environ[name]
+    # Whoever calls `ops` or starts a run from another shell finds in stack.env what the workers were started with.
+    settings |= {
+        name: value for name, value in environ.items() if value and (name in _KEPT or name.startswith(_KEPT_BEGINNINGS))
+    }
     return Plan(
         var=var,
         endpoints=endpoints,

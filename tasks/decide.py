@@ -48,7 +48,8 @@ def decide(
     error_class = _class_name(error)
     message = str(error) or error_class
     if isinstance(error, Snooze):
-        return Outcome(Ending.SNOOZE, delay_s=max(MIN_SNOOZE_S, _snooze_s(error, now())))
+        # What it waits for is kept as the job's last error: operators ask why it does not move.
+        return Outcome(Ending.SNOOZE, delay_s=max(MIN_SNOOZE_S, _snooze_s(error, now())), error=str(error) or None)
     if isinstance(error, PauseRun) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
         return Outcome(Ending.SNOOZE, error_class=error_class, error=message, pause_run=f"paused by system: {message}")
     trace = "".join(tracebacks.format_exception(error))

@@ -52,7 +52,13 @@ def test_every_environment_variable_is_documented() -> None:
     read = set(variables_read()) - NOT_OURS
     pool_words = {"PROCESSES", "CONCURRENCY", "MAX_TASKS", "MAX_MEMORY_KB"}
     assert read - documented == set()
-    assert documented - read - pool_words == {"PYTHON"}
+    # Families, such as one variable for each mail provider, are read by their beginning.
+    families = tuple(
+        re.findall(
+            r'^_[A-Z_]+ = "([A-Z_]+_)"', (PROJECT / "tasks/settings.py").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
+    assert {name for name in documented - read - pool_words if not name.startswith(families)} == {"PYTHON"}
 
 
 def variables_read() -> Iterator[str]:
