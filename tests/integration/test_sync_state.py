@@ -25,7 +25,7 @@ def one(api: Api) -> int:
     api.put("a", name="n", price="1.00", stock=1)
     sync()
     api.log.clear()
-    return next(iter(items()))
+    return int(next(iter(items())))
 
 
 def test_a_scan_finds_what_nobody_recorded(api: Api) -> None:
