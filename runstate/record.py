@@ -51,10 +51,12 @@ def record(
     _end_job(connection, claim, outcome, only_expired=only_expired)
     result = outcome.result
     if outcome.effects is not None:
-        result = {**(outcome.result or {}), **(outcome.effects(connection) or {})}
-        fail_run = result.pop("fail_run", None)
+        returned = dict(outcome.effects(connection) or {})
+        fail_run = returned.pop("fail_run", None)
+        result = {**(outcome.result or {}), **returned}
         outcome = replace(outcome, result=result, fail_run=str(fail_run) if fail_run else outcome.fail_run)
-        _set_result(connection, claim, result)
+        if returned:
+            _set_result(connection, claim, result)
     next_claim = claims.take_next(connection, claim, next_token) if next_token else None
     planning = claim.role is Role.PLAN and outcome.ending is not Ending.DONE
     next_jobs = [] if next_claim else window.let_out(connection, claim.run_id, let_out, planning=planning)

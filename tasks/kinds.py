@@ -138,8 +138,7 @@ class JobKind:
     stale_after_s: int = 300
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "start_name", self.start_name or f"start_{self.name}")
-        for label, value in (("name", self.name), ("queue", self.queue), ("start_name", self.start_name)):
+        for label, value in (("name", self.name), ("queue", self.queue), ("start_name", self.starts_as)):
             if not _NAME.match(value):
                 raise ValueError(
                     f"JobKind({label}={value!r}): lower-case letters, digits and _, starting with a letter, at most 40"
@@ -159,6 +158,11 @@ class JobKind:
             )
         if self.timeout_s < 1 or self.max_crashes < 1 or self.stale_after_s < 1:
             raise ValueError(f"JobKind({self.name!r}): timeout_s, max_crashes and stale_after_s start at 1")
+
+    @property
+    def starts_as(self) -> str:
+        """The name of the start task."""
+        return self.start_name or f"start_{self.name}"
 
     def key_of(self, args: Args) -> str | None:
         """The admission key of a start with these arguments, or None where the kind has no exclusivity."""

@@ -49,6 +49,8 @@ def kinds() -> dict[str, JobKind]:
             raise ValueError(
                 f"two kinds are called {kind.name!r}; the name stands in the database, so it must be unique"
             )
+        if kind.starts_as in {other.starts_as for other in found.values()}:
+            raise ValueError(f"two kinds are started by {kind.starts_as!r}; give one of them another start_name")
         found[kind.name] = kind
     return found
 
@@ -64,7 +66,7 @@ def kind_named(name: str) -> JobKind:
 def start_name_of(name: str) -> str:
     """The name of a kind's start task; of a kind that this process does not know, what it is by default."""
     kind = kinds().get(name)
-    return kind.start_name if kind is not None else f"start_{name}"
+    return kind.starts_as if kind is not None else f"start_{name}"
 
 
 def kinds_by_queue() -> dict[str, list[JobKind]]:

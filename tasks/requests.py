@@ -42,28 +42,28 @@ def make_request(
     try:
         normal = kind.arguments(*args, **given)
     except TypeError as error:
-        raise BadArguments(f"{kind.start_name}: {error}") from error
+        raise BadArguments(f"{kind.starts_as}: {error}") from error
     try:
         fitting, aside = spool.set_aside(kind, normal)
         size = len(documents.dump(fitting).encode())
     except (TypeError, ValueError) as error:
-        raise BadArguments(f"{kind.start_name}: arguments must be JSON: {error}") from error
+        raise BadArguments(f"{kind.starts_as}: arguments must be JSON: {error}") from error
     if size > MAX_ARGS_BYTES:
         raise BadArguments(
-            f"{kind.start_name}: the arguments have {size} bytes of JSON, at most {MAX_ARGS_BYTES} fit"
+            f"{kind.starts_as}: the arguments have {size} bytes of JSON, at most {MAX_ARGS_BYTES} fit"
             + (f" (besides {', '.join(kind.spooled)})" if kind.spooled else "")
             + "; put long lists into a file"
         )
     key = kind.key_of(normal)
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_KEY_CHARS):
         raise BadArguments(
-            f"{kind.start_name}: the admission key must be a text of 1 to {MAX_KEY_CHARS} characters, not {key!r}"
+            f"{kind.starts_as}: the admission key must be a text of 1 to {MAX_KEY_CHARS} characters, not {key!r}"
         )
     if idempotency_key is not None and not (
         isinstance(idempotency_key, str) and 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY_CHARS
     ):
         raise BadArguments(
-            f"{kind.start_name}: idempotency_key must be a text of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
+            f"{kind.starts_as}: idempotency_key must be a text of 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters"
         )
     return Request(
         run_id=checked_run_id(run_id) if run_id else str(uuid.uuid4()),

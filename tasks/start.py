@@ -118,7 +118,7 @@ def start_task(kind: JobKind) -> StartTask:
 
     For example ``start_webhooks = start_task(deliver_webhooks)``, then ``start_webhooks.delay(endpoint_id="e1")``.
     """
-    name = kind.start_name
+    name = kind.starts_as
     if name not in app.tasks:
         app.register_task(type(f"Start_{kind.name}", (StartTask,), {"name": name, "kind": kind, "abstract": False})())
         _register_job(kind)

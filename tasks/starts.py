@@ -5,4 +5,4 @@ from __future__ import annotations
 from tasks.registry import kinds
 from tasks.start import StartTask, start_task
 
-START_TASKS: dict[str, StartTask] = {kind.start_name: start_task(kind) for kind in kinds().values()}
+START_TASKS: dict[str, StartTask] = {kind.starts_as: start_task(kind) for kind in kinds().values()}

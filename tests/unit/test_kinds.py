@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runstate.statuses import ACTIVE, ENDED, JOB_TRANSITIONS, RUN_TRANSITIONS, JobState, RunStatus
+from tasks import registry
 from tasks.errors import Snooze
 from tasks.kinds import Backoff, JobKind
 
@@ -69,3 +72,21 @@ def test_every_status_is_active_ended_or_requested_and_reachable() -> None:
     assert not {source for source, _ in RUN_TRANSITIONS} & set(ENDED)
     assert {target for _, target in JOB_TRANSITIONS} == set(JobState)
     assert all(sentence.endswith(".") for sentence in (*RUN_TRANSITIONS.values(), *JOB_TRANSITIONS.values()))
+
+
+def test_a_kind_may_name_its_start_and_a_copy_under_another_name_gets_its_own() -> None:
+    """``start_<name>`` unless told otherwise."""
+    assert kind(name="a").starts_as == "start_a"
+    assert kind(name="a", start_name="process_a").starts_as == "process_a"
+    assert replace(kind(name="a"), name="b").starts_as == "start_b"
+
+
+def test_two_kinds_cannot_be_started_by_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer would start the one and get the other."""
+    monkeypatch.setattr(registry, "BUILT_IN", ("tests.unit.test_kinds:FIRST", "tests.unit.test_kinds:SECOND"))
+    monkeypatch.setattr(registry, "settings", lambda: SimpleNamespace(extra_kinds=()))
+    with pytest.raises(ValueError, match="started by 'go'"):
+        registry.kinds.__wrapped__()
+
+
+FIRST, SECOND = kind(name="first", start_name="go"), kind(name="second", start_name="go")
