@@ -4,6 +4,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 VENV := .venv
 PY := $(VENV)/bin/python
+# End-to-end tests mostly wait; each process has servers of its own.
+TESTS_AT_ONCE ?= 2
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .PHONY: help demo test up down restart status logs check format bench soak lock clean
@@ -16,7 +18,7 @@ demo: $(VENV)/.runtime ## set everything up, import a sample CSV, show what happ
 	@$(PY) -m stack demo
 
 test: $(VENV)/.development ## every test, on private servers, in at most 20 minutes
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile $(ARGS)
 
 up: $(VENV)/.runtime ## start the stack (again: nothing happens); var/stack.env then holds its settings
 	@$(PY) -m stack up

@@ -69,6 +69,10 @@ class Retry(JobAnswer):
         self.not_before_s = not_before_s
 
 
+LOOK_AGAIN_S = 300.0
+"""A limit or a pause may be lifted by an operator: a job that waits for one should look again after so many seconds."""
+
+
 class Snooze(JobAnswer):
     """Not now: come back after ``delay_s`` seconds, or at ``until`` (aware UTC); costs no attempt."""
 

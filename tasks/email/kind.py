@@ -32,7 +32,7 @@ from tasks.email.sending import Batch, Sender
 from tasks.email.suppressions import find_suppressed, scopes_of
 from tasks.email.throttle import NotNow, Throttle
 from tasks.email.unsubscribe import the_unsubscriber
-from tasks.errors import FailRun, PauseRun, Snooze
+from tasks.errors import LOOK_AGAIN_S, FailRun, PauseRun, Snooze
 from tasks.kinds import Args, Backoff, JobKind, Json, Work
 from tasks.settings import settings
 
@@ -140,7 +140,7 @@ def send_batch(work: Work) -> Mapping[str, Json]:
         try:
             sender.send(rows)
         except NotNow as later:
-            raise Snooze(str(later), delay_s=later.wait_s) from later
+            raise Snooze(str(later), delay_s=min(later.wait_s, LOOK_AGAIN_S)) from later
         except EmailError as error:
             raise PauseRun(str(error)) from error
     _flight_size = flight.size

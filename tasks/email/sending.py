@@ -92,12 +92,15 @@ class Sender:
         self._unwritten: list[tuple[Result, Row, Answer | None]] = []
         self._message_faults = 0
         self._flight = batch.flight
+        self._held_up: dict[str, NotNow] = {}
         self._committing_s = 0.0
         self._lead_s = 0.0
         self.counts: Counter[str] = Counter()
 
     def send(self, rows: Sequence[Row]) -> None:
         """Send to every recipient.
+
+        A limit of some domains holds up their recipients alone: the others of the batch are sent to first.
 
         Raises `NotNow` if the provider, a limit or Redis says later, `PauseRun` if it makes no sense to go on before
         somebody has looked, and whatever the machinery raises to stop the work.  Whatever is raised, what is known by
@@ -109,15 +112,21 @@ class Sender:
                 self._machinery.stop_if_asked()
                 group = [waiting.popleft() for _ in range(min(self._flight.size, len(waiting)))]
                 rendered = [(row, made) for row in group if (made := self._render(row)) is not None]
+                rendered = [(row, made) for row, made in rendered if not self._is_held_up(made[0])]
                 began = time.monotonic()
-                if len(group) == 1:
-                    self._send_one(*rendered[0]) if rendered else None
-                else:
-                    self._send_group(rendered)
+                try:
+                    if len(group) == 1:
+                        self._send_one(*rendered[0]) if rendered else None
+                    else:
+                        self._send_group(rendered)
+                except NotNow as later:
+                    self._hold_up(later)
                 self._flight.took(time.monotonic() - began - self._committing_s, len(group))
                 self._committing_s = 0.0
         finally:
             self.flush()
+        if self._held_up:
+            raise min(self._held_up.values(), key=lambda later: later.wait_s)
 
     def flush(self) -> None:
         """Write down what is known and not written yet."""
@@ -127,6 +136,15 @@ class Sender:
         self._machinery.write(self._write_results)
         self._unwritten.clear()
         self._committing_s += time.monotonic() - began
+
+    def _is_held_up(self, address: Address) -> bool:
+        return bool(self._held_up) and self._throttle.group(address.domain) in self._held_up
+
+    def _hold_up(self, later: NotNow) -> None:
+        """Leave the domains of a group for later; a wait that is everybody's is raised."""
+        if later.group is None:
+            raise later
+        self._held_up[later.group] = later
 
     def _render(self, row: Row) -> tuple[Address, Rendered] | None:
         address = parse_address(row.address)
@@ -178,8 +196,9 @@ class Sender:
         try:
             while left:
                 row, (address, rendered) = left[0]
-                if not self._throttle.unlimited:
-                    self._throttle.wait(address.domain, self._pause)
+                if not self._throttle.unlimited and not self._may_go(row, address):
+                    left.popleft()
+                    continue
                 answer = self._envelope(row, rendered)
                 # From here on it is `_settle` that knows what became of this one.
                 left.popleft()
@@ -191,6 +210,17 @@ class Sender:
             for row, _ in left:
                 if row.id not in {result.id for result, _, _ in self._unwritten}:
                     self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+
+    def _may_go(self, row: Row, address: Address) -> bool:
+        """Wait for the slot of one whose phase is committed; False: its domain must wait longer, it is taken back."""
+        try:
+            if not self._is_held_up(address):
+                self._throttle.wait(address.domain, self._pause)
+                return True
+        except NotNow as later:
+            self._hold_up(later)
+        self._unwritten.append((Result(row.id, State.CLAIMED, row.attempts), row, None))
+        return False
 
     def _pause(self, seconds: float) -> None:
         """Sleep a slice of a wait: what is known is written down first, and whoever asks to stop is heard."""

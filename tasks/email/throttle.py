@@ -23,11 +23,12 @@ Pause = Callable[[float], object]
 
 
 class NotNow(EmailError):
-    """Nothing may be sent for ``wait_s`` seconds."""
+    """Nothing may be sent for ``wait_s`` seconds; with a ``group``, nothing to the domains of that key alone."""
 
-    def __init__(self, message: str, *, wait_s: float) -> None:
+    def __init__(self, message: str, *, wait_s: float, group: str | None = None) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+        self.group = group
 
 
 class Throttle:
@@ -65,7 +66,7 @@ class Throttle:
     def reserve(self, domain: str) -> Slot:
         """The next slot of a message to ``domain``; raises `NotNow` if none is near, and when Redis is away."""
         with _redis_away():
-            return _near(self._limiter.reserve(self._keys(domain), at_most_wait_s=SHORT_S))
+            return self._near(self._limiter.reserve(self._keys(domain), at_most_wait_s=SHORT_S))
 
     def approach(self, slot: Slot, lead_s: float, pause: Pause) -> None:
         """Return ``lead_s`` before the slot: time for what must be done before the message may go."""
@@ -80,7 +81,7 @@ class Throttle:
     def wait(self, domain: str, pause: Pause) -> None:
         """Return when a message to ``domain`` may go; raises `NotNow` as `reserve` does."""
         with _redis_away():
-            _near(self._limiter.take(self._keys(domain), at_most_wait_s=SHORT_S, sleep=pause))
+            self._near(self._limiter.take(self._keys(domain), at_most_wait_s=SHORT_S, sleep=pause))
 
     def pause(self, for_s: float, reason: str) -> None:
         """Nobody sends through the provider for so long."""
@@ -97,6 +98,16 @@ class Throttle:
             # The next message asks Redis again, and stops if it is still away.
             return
 
+    def group(self, domain: str) -> str | None:
+        """The key of the limit that the domain shares, if it has one beside the provider's."""
+        return next((key for key in self._keys(domain) if key != self._key), None)
+
+    def _near(self, answer: Slot | NotBefore) -> Slot:
+        if isinstance(answer, NotBefore):
+            group = answer.key if answer.key != self._key else None
+            raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s, group=group)
+        return answer
+
     def _keys(self, domain: str) -> dict[str, Sequence[Limit]]:
         keys: dict[str, Sequence[Limit]] = {self._key: self._limits}
         if domain in self._groups:
@@ -105,12 +116,6 @@ class Throttle:
         elif self._others:
             keys[domain_key(self._provider, domain)] = self._others
         return keys
-
-
-def _near(answer: Slot | NotBefore) -> Slot:
-    if isinstance(answer, NotBefore):
-        raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s)
-    return answer
 
 
 @contextmanager

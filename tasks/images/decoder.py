@@ -39,7 +39,14 @@ _ENVIRONMENT: Final = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "LC_ALL": "C.UTF-8",
 }
-_NO_MEMORY: Final = ("failed to allocate", "out of memory", "MemoryError", "bad_alloc", "unable to allocate")
+_NO_MEMORY: Final = (
+    "failed to allocate",
+    "out of memory",
+    "MemoryError",
+    "bad_alloc",
+    "unable to allocate",
+    "creating thread",
+)
 
 
 class Decoder:

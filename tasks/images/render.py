@@ -28,7 +28,15 @@ from tasks.images.variants import Variant
 ANIMATED = ("webp", "gif")
 NO_ALPHA = ("jpeg",)
 
-_OUT_OF_MEMORY = ("out of memory", "unable to allocate", "cannot allocate", "insufficient memory", "memory allocation")
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "unable to allocate",
+    "cannot allocate",
+    "insufficient memory",
+    "memory allocation",
+    # A thread's stack is memory too, and may be what does not fit any more.
+    "error creating thread",
+)
 _CUT_SHORT = (
     "premature end of jpeg",
     "unexpected end of",

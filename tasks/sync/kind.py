@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from locks.limits import RateLimiter
 from tasks import clients
-from tasks.errors import FailRun, PauseRun, Permanent, Retry, Snooze
+from tasks.errors import LOOK_AGAIN_S, FailRun, PauseRun, Permanent, Retry, Snooze
 from tasks.kinds import Args, Backoff, JobKind, Json, Work
 from tasks.sync import cursors, ledger, links, outbox, plan_entries
 from tasks.sync.arguments import declared, sync_arguments
@@ -340,14 +340,19 @@ def calling(work: Work, scene: Scene) -> Iterator[SharedGate]:
         raise answer_to(error) from error
 
 
+def _later(error: RemoteError, wait_s: float) -> Snooze:
+    # The gate is shared and knows how long in full: whoever looks again in between asks Redis, not the API.
+    return Snooze(str(error), delay_s=min(wait_s, LOOK_AGAIN_S))
+
+
 def answer_to(error: RemoteError) -> Exception:
     """What an error of the API means for the job."""
     if isinstance(error, NotNow):
-        return Snooze(str(error), delay_s=error.wait_s)
+        return _later(error, error.wait_s)
     if isinstance(error, RateLimited):
-        return Snooze(str(error), delay_s=DEFAULT_WAIT_S if error.retry_after_s is None else error.retry_after_s)
+        return _later(error, DEFAULT_WAIT_S if error.retry_after_s is None else error.retry_after_s)
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
-        return Snooze(str(error), delay_s=error.retry_after_s)
+        return _later(error, error.retry_after_s)
     if isinstance(error, Unusable):
         return PauseRun(str(error))
     if isinstance(error, Rejected | NotFound):

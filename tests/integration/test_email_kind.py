@@ -434,6 +434,46 @@ def test_domains_have_limits_of_their_own(server: ScriptedServer) -> None:
     assert sorted(server.recipients()) == ["a@example.com", "a@gmail.com", "b@example.com", "x@example.com"]
 
 
+def test_a_slow_domain_holds_up_nobody_else_of_its_batch(server: ScriptedServer) -> None:
+    """In one batch the others are sent to at once, whatever the order; the slow ones wait, none loses an attempt."""
+    slow = [f"{who}@gmail.com" for who in "abc"]
+    recipients = [*slow[:2], "x@example.com", "y@example.com", slow[2], "z@example.com"]
+    run_id = start(
+        [{"email": address, "name": "n"} for address in recipients], domain_rates={"gmail.com": "1/min"}, batch_size=10
+    )
+    work_off(CAMPAIGN, run_id)
+    assert sorted(server.recipients()) == ["a@gmail.com", "x@example.com", "y@example.com", "z@example.com"]
+    assert ledger()["b@gmail.com"] == ledger()["c@gmail.com"] == "claimed"
+    assert query("SELECT state, attempts FROM jobs WHERE run_id = :r AND job_no = 1", r=run_id) == [("pending", 0)]
+    assert row("b@gmail.com").attempts == 0
+
+
+def test_a_slow_domain_holds_up_nobody_else_of_its_flight(server: ScriptedServer) -> None:
+    """The same where several phases share a commit: those that were not sent are taken back."""
+    recipients = [f"{who}@{domain}" for who in "abcdef" for domain in ("gmail.com", "example.com")]
+    run_id = start(
+        [{"email": address, "name": "n"} for address in recipients],
+        domain_rates={"gmail.com": "1/min"},
+        batch_size=20,
+        max_in_flight=20,
+    )
+    work_off(CAMPAIGN, run_id)
+    assert sorted(server.recipients()) == sorted(["a@gmail.com", *(f"{who}@example.com" for who in "abcdef")])
+    assert sorted(ledger().values()) == ["claimed"] * 5 + ["sent"] * 7
+    assert row("b@gmail.com").attempts == 0
+
+
+def test_a_long_wait_is_cut_so_that_a_resume_is_heard(server: ScriptedServer) -> None:
+    """A provider that is paused for a day: the job asks again within minutes."""
+
+    run_id = start(people(1))
+    _limiter().pause(provider_key("default"), 86_400, "quota")
+    work_off(CAMPAIGN, run_id)
+    assert query(
+        "SELECT TIMESTAMPDIFF(SECOND, NOW(6), due_at) <= 300 FROM jobs WHERE run_id = :r AND job_no = 1", r=run_id
+    ) == [(1,)]
+
+
 def test_a_daily_quota_survives_a_flush_of_redis(server: ScriptedServer, empty_valkey: Servers) -> None:
     """What was sent today is read from the ledger."""
     run_id = start(people(5), rates=("3/day",))

@@ -72,7 +72,7 @@ def test_the_decoder_is_kept_for_the_next_image(own: Engine, samples: Path, into
 def test_too_much_memory_ends_the_image_by_name(own: Engine, samples: Path, into: Path) -> None:
     """The limit is the kernel's, on all that the process holds; the next image, and this one under a higher limit, pass."""
     source = samples / "large-interlaced.png"
-    own.limits = replace(own.limits, memory_mb=80)
+    own.limits = replace(own.limits, memory_mb=64)
     assert code_of(own, source, into) == "memory_limit"
     assert own.render(samples / "rgb.jpg", SMALL, into).outputs[0].width == 50
     own.close()
