@@ -193,7 +193,9 @@ def list_rejects(options: argparse.Namespace, output: Output) -> int:
         output.document(found)
         return exits.OK
     for one in found:
-        output.say(f"{one['connection']}/{one['kind']} {one['entity']} {one['direction']} {one['code']}: {one['reason']}")
+        output.say(
+            f"{one['connection']}/{one['kind']} {one['entity']} {one['direction']} {one['code']}: {one['reason']}"
+        )
     return exits.OK
 
 
