@@ -65,6 +65,8 @@ class Row(NamedTuple):
     attempts: int
     enhanced: str | None = None
     """The enhanced code of the answer it got last."""
+    code: int | None = None
+    """The code of that answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +198,14 @@ def claim_batch(connection: Connection, plan: str, batch: int, *, claim: str, re
     )
     rows = connection.execute(
         text(
-            "SELECT id, address, identity, variables, attempts, enhanced FROM email_recipients"
+            "SELECT id, address, identity, variables, attempts, enhanced, code FROM email_recipients"
             " WHERE plan = :plan AND batch = :batch AND claim = :claim AND state = 'claimed' ORDER BY due_at, line, id"
         ),
         key,
     )
     return [
-        Row(row.id, row.address, row.identity, json.loads(row.variables), row.attempts, row.enhanced) for row in rows
+        Row(row.id, row.address, row.identity, json.loads(row.variables), row.attempts, row.enhanced, row.code)
+        for row in rows
     ]
 
 
@@ -399,12 +402,12 @@ def to_resend(connection: Connection, campaign: str, *, after: int, most: int) -
     """A page of the recipients that an operator wants sent again, by id."""
     found = connection.execute(
         text(
-            "SELECT id, address, identity, variables, attempts, enhanced FROM email_recipients"
+            "SELECT id, address, identity, variables, attempts, enhanced, code FROM email_recipients"
             " WHERE campaign = :campaign AND state = 'pending' AND plan = 'resend' AND id > :after ORDER BY id LIMIT :most"
         ),
         {"campaign": campaign, "after": after, "most": most},
     )
-    return [Row(r.id, r.address, r.identity, json.loads(r.variables), r.attempts, r.enhanced) for r in found]
+    return [Row(r.id, r.address, r.identity, json.loads(r.variables), r.attempts, r.enhanced, r.code) for r in found]
 
 
 def find_campaign(connection: Connection, campaign: str) -> Mapping[str, Any] | None:

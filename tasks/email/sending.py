@@ -33,6 +33,8 @@ from tasks.email.suppressions import suppress
 from tasks.email.throttle import SLICE_S, NotNow, Slot, Throttle
 from tasks.errors import PauseRun
 
+SHUTTING_DOWN = 421
+"""Said at any time (RFC 5321, 3.8): to all of us when the server is busy, or always at one recipient that it chokes on."""
 MESSAGE_FAULTS_IN_A_ROW = 3
 """So many recipients one after another whose message is refused: it is the message."""
 
@@ -322,6 +324,9 @@ class Sender:
             case Action.IN_DOUBT:
                 reason = "the connection was lost before the message was acknowledged"
                 self._note(row, _result(row, State.IN_DOUBT, answer, reason=reason))
+            case Action.WAIT if answer.code == SHUTTING_DOWN and row.code == SHUTTING_DOWN:
+                # Twice at this recipient, with others tried in between: it is the recipient that the server hangs up at.
+                self._defer(row, answer)
             case Action.WAIT:
                 self._wait(row, answer, "says wait")
             case Action.POLICY:

@@ -135,6 +135,23 @@ def test_a_throttling_provider_is_left_alone_and_nobody_loses_an_attempt(server:
     assert [row(f"p{n}@example.com").attempts for n in range(3)] == [1, 1, 1]
 
 
+def test_a_recipient_that_the_server_always_hangs_up_at_runs_out_of_attempts(server: ScriptedServer) -> None:
+    """421 at one recipient, again and again: the others get theirs, and it does not pause the provider for ever."""
+    server.script["RCPT", "p0@example.com"] = ["421 4.3.0 try again later"] * 9
+    run_id = start(people(2), max_attempts=3)
+    for _ in range(9):
+        _limiter().resume(provider_key("default"))
+        if run_of(run_id).ended:
+            break
+        let_out(run_id)
+        work_off(CAMPAIGN, run_id)
+    assert run_of(run_id).status is RunStatus.COMPLETED
+    assert server.recipients() == ["p1@example.com"]
+    # The first one is the provider's; from the second one on it is the recipient's.
+    assert (row("p0@example.com").state, row("p0@example.com").attempts) == ("failed", 3)
+    assert len([1 for _, verb, who in server.asked if (verb, who) == ("RCPT", "p0@example.com")]) == 4
+
+
 def test_a_message_that_is_refused_fails_and_three_in_a_row_pause(server: ScriptedServer) -> None:
     """552 is not the address's fault; three of them are the message's."""
     server.always["DATA"] = "552 5.3.4 message too big"
