@@ -13,6 +13,7 @@ from ops.pages.letters import LettersPage
 from ops.pages.letters_act import LettersActionPage
 from ops.pages.limits import LimitPage
 from ops.pages.locks import LocksPage, ReleasePage
+from ops.pages.metrics import MetricsPage
 from ops.pages.operations import OperationPage
 from ops.pages.overview import OverviewPage
 from ops.pages.run import RunPage
@@ -40,6 +41,7 @@ def routes() -> list[URLSpec]:
         url(r"/holdfast/locks/release", ReleasePage, name="holdfast-lock-release"),
         url(r"/holdfast/limits/(pause|resume)", LimitPage, name="holdfast-limit"),
         url(r"/holdfast/audit", AuditPage, name="holdfast-audit"),
+        url(r"/holdfast/metrics", MetricsPage, name="holdfast-metrics"),
         # Style and script, the same for everybody: nothing to hide in them.
         url(r"/holdfast/static/(.*)", StaticFileHandler, {"path": str(STATIC)}, name="holdfast-static"),
     ]

@@ -46,6 +46,7 @@ def addresses(run_id: str, letter: int) -> list[str]:
         "/holdfast/operations/0123456789abcdef",
         "/holdfast/locks/release",
         "/holdfast/limits/pause?key=k",
+        "/holdfast/metrics",
     ]
 
 
@@ -56,6 +57,15 @@ def test_nothing_is_shown_or_done_without_login(site: Site) -> None:
         for path in addresses(run_id, letter):
             assert requests.get(site.url + path, auth=auth, timeout=20).status_code == 401, path
             assert requests.post(site.url + path, auth=auth, data={"reason": "x"}, timeout=20).status_code == 401, path
+
+
+def test_prometheus_reads_with_a_viewers_password(site: Site) -> None:
+    """The text format, not a page; who has no role gets nothing."""
+    planned(KEYED, n=6)
+    answer = site.browser("vic").get("/holdfast/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert 'holdfast_jobs{kind="keyed",state="queued"} 4.0' in answer.text
+    assert site.browser("nobody").get("/holdfast/metrics").status_code == 403
 
 
 def test_without_any_login_configured_the_pages_stay_closed(machinery: None) -> None:
