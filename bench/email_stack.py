@@ -16,7 +16,7 @@ from typing import Any
 
 import pymysql
 
-from stack.debian import smtp_sink_program
+from stack.debian import smtp_sink_program, smtp_sink_user
 from stack.private import Servers, private_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -93,7 +93,7 @@ def bench_stack(workers: int, environment: Mapping[str, str], *, buffer_mb: int 
 def smtp_sink(*options: str, port: int) -> Iterator[None]:
     """Postfix' ``smtp-sink`` on loopback."""
     program = smtp_sink_program()
-    command = [str(program.path), "-u", "root", *options, f"127.0.0.1:{port}", "100"]
+    command = [str(program.path), *smtp_sink_user(), *options, f"127.0.0.1:{port}", "100"]
     process = subprocess.Popen(command, env=program.environment(), stdout=subprocess.DEVNULL)
     try:
         give_up_at = time.monotonic() + 10

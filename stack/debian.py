@@ -33,9 +33,14 @@ class Program:
 def smtp_sink_program() -> Program:
     """Postfix' ``smtp-sink`` (smtp-sink(1)), a mail server that misbehaves as told.  Raises `ServerMissing`.
 
-    Run as root it wants ``-u USER``; ``-u root`` will do.  For example ``smtp-sink -u root 127.0.0.1:2525 100``.
+    Its first arguments are those of `smtp_sink_user`.  For example ``smtp-sink 127.0.0.1:2525 100``.
     """
     return _program("smtp-sink", ("postfix",))
+
+
+def smtp_sink_user() -> list[str]:
+    """As root it wants to be told whom to become, ``root`` will do; anybody else it would refuse to become anyone."""
+    return ["-u", "root"] if os.getuid() == 0 else []
 
 
 def nginx_program() -> Program:

@@ -14,7 +14,7 @@ import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from runstate.statuses import RunStatus
-from stack.debian import smtp_sink_program
+from stack.debian import smtp_sink_program, smtp_sink_user
 from tasks import clients
 from tasks.email.answers import Action, Answer
 from tasks.email.connections import Connections
@@ -260,7 +260,7 @@ def sink(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
     def start_sink(*options: str) -> int:
         program, port = smtp_sink_program(), free_port()
-        command = [str(program.path), "-u", "root", *options, f"127.0.0.1:{port}", "10"]
+        command = [str(program.path), *smtp_sink_user(), *options, f"127.0.0.1:{port}", "10"]
         started.append(subprocess.Popen(command, env=program.environment(), stdout=subprocess.DEVNULL))
         wait_until(lambda: _listens(port))
         monkeypatch.setenv("EMAIL_PROVIDER_DEFAULT", f"smtp://127.0.0.1:{port}?starttls=never&pause=1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from stack.debian import Program, nginx_program, smtp_sink_program
+from stack.debian import Program, nginx_program, smtp_sink_program, smtp_sink_user
 from stack.endpoints import HOST, free_port
 from stack.layout import PROJECT
 from stack.packages import unpack
@@ -56,7 +56,7 @@ def _start(name: str, program: Program, arguments: list[str], port: int, directo
 def test_smtp_sink_takes_a_mail(tmp_path: Path) -> None:
     """The sink accepts a message on loopback and keeps it."""
     port = free_port()
-    arguments = ["-u", "root"] if os.getuid() == 0 else []
+    arguments = smtp_sink_user()
     arguments += ["-d", str(tmp_path / "mail."), f"{HOST}:{port}", "10"]
     sink = _start("smtp-sink", smtp_sink_program(), arguments, port, tmp_path)
     try:
