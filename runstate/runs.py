@@ -151,6 +151,17 @@ def get(connection: Connection, run_id: str) -> Run:
     return run
 
 
+def being_planned(connection: Connection, admission_key: str, *, kind_ends: str) -> str | None:
+    """The run that is being planned under this key, of a kind whose name ends so; None if there is none."""
+    found: str | None = connection.scalar(
+        text(
+            "SELECT run_id FROM runs WHERE status = 'planning' AND admission_key = :admission_key AND kind LIKE :kinds"
+        ),
+        {"admission_key": admission_key, "kinds": f"%{kind_ends}"},
+    )
+    return found
+
+
 def is_purged(connection: Connection, run_id: str) -> bool:
     """Whether retention has begun to forget a run; locks its row, so that it does not begin before this transaction ends."""
     return bool(

@@ -58,6 +58,13 @@ def observe(name: str, seconds: float, **labels: str) -> None:
     _add(Series(name, ordered, "sum"), seconds)
 
 
+def count_limited(key: str, go_in_s: float | None) -> None:
+    """What a rate limit answered: a slot in ``go_in_s`` seconds, or, with None, not now."""
+    count("holdfast_limited_total", key=key, answer="later" if go_in_s is None else "slot")
+    if go_in_s is not None:
+        observe("holdfast_limiter_wait_seconds", go_in_s, key=key)
+
+
 def take() -> dict[Series, float]:
     """What was added since the last time; it is forgotten here."""
     with _guard:

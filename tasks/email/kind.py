@@ -10,9 +10,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from locks.limits import RateLimiter
+from runstate import runs
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.email import ledger
@@ -199,12 +200,8 @@ def _suppressed(args: Args) -> Callable[[Any], Mapping[str, str]]:
 
 def _active_run(connection: Connection, campaign: str) -> str:
     """The run that is being planned: the one active run of the campaign's key."""
-    found = connection.scalar(
-        # Kinds that are made of this one with dataclasses.replace() end in its name.
-        text("SELECT run_id FROM runs WHERE admission_key = :name AND status = 'planning' AND kind LIKE '%campaign'"),
-        {"name": campaign},
-    )
-    return str(found or "")
+    # Kinds that are made of this one with dataclasses.replace() end in its name.
+    return runs.being_planned(connection, campaign, kind_ends="campaign") or ""
 
 
 def _limiter() -> RateLimiter:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from locks.errors import LocksError
 from locks.limits import Limit, NotBefore, RateLimiter, Slot
+from tasks import metrics
 from tasks.email.errors import EmailError
 
 __all__ = ["NotNow", "Slot", "Throttle", "domain_key", "provider_key"]
@@ -103,6 +104,8 @@ class Throttle:
         return next((key for key in self._keys(domain) if key != self._key), None)
 
     def _near(self, answer: Slot | NotBefore) -> Slot:
+        # By the provider alone: of domains there may be very many.
+        metrics.count_limited(self._key, answer.go_in_s if isinstance(answer, Slot) else None)
         if isinstance(answer, NotBefore):
             group = answer.key if answer.key != self._key else None
             raise NotNow(f"limited by {answer.limited_by}", wait_s=answer.wait_s, group=group)

@@ -12,6 +12,7 @@ from locks.breaker import Breaker, Call, Refused
 from locks.errors import LocksError
 from locks.limits import Limit, NotBefore, RateLimiter
 from locks.slots import Place, SharedSlots
+from tasks import metrics
 from tasks.sync.connections import SyncConnection
 from tasks.sync.errors import NotNow
 
@@ -79,6 +80,8 @@ class SharedGate:
         except LocksError as error:
             self._give_back()
             raise NotNow(f"the shared limits cannot be asked: {error}", wait_s=REDIS_AWAY_S) from error
+        key = connection_key(self._connection)
+        metrics.count_limited(key, None if isinstance(answer, NotBefore) else answer.go_in_s)
         if isinstance(answer, NotBefore):
             self._give_back()
             raise NotNow(f"connection {self._connection}: {answer.limited_by}", wait_s=answer.wait_s)

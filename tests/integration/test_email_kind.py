@@ -11,7 +11,7 @@ from runstate.audit import Actor
 from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from stack.private import Servers
-from tasks import clients, control, failpoints
+from tasks import clients, control, failpoints, metrics
 from tasks.email import ledger as ledger_module
 from tasks.email.kind import CAMPAIGN, _connections, _limiter
 from tasks.email.ledger import PlanLost, Planned, settle, write_planned
@@ -426,6 +426,7 @@ def test_a_provider_that_is_not_set_fails_the_run_and_says_how_to_set_it(server:
 
 def test_a_long_wait_is_a_snooze_and_a_short_one_is_slept(server: ScriptedServer) -> None:
     """Two in two minutes: the third waits in MySQL, not in a worker; no attempt used."""
+    metrics.take()
     run_id = start(people(3), rates=("2/2min",))
     work_off(CAMPAIGN, run_id)
     assert len(server.taken) == 2
@@ -435,6 +436,8 @@ def test_a_long_wait_is_a_snooze_and_a_short_one_is_slept(server: ScriptedServer
     )
     assert (job.state, job.attempts) == ("pending", 0)
     assert 110 <= job.due <= 120
+    counted = {dict(series.labels)["answer"]: n for series, n in metrics.take().items() if "limited" in series.name}
+    assert counted == {"slot": 2, "later": 1}
     assert list(ledger().values()) == ["sent", "sent", "claimed"]
 
 
