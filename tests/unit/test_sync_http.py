@@ -244,11 +244,11 @@ def test_a_gzip_bomb_costs_little() -> None:
 @pytest.mark.parametrize(
     "body, encoding, expected",
     (
-        (gzip.compress(b"[1]"), "gzip", b"[1]"),
-        (b"[1]", "identity", b"[1]"),
-        (b"[1]", "gzip", None),
-        (gzip.compress(b"[1]")[:-6], "gzip", None),
-        (b"[1]", "br", None),
+        pytest.param(gzip.compress(b"[1]"), "gzip", b"[1]", id="gzip"),
+        pytest.param(b"[1]", "identity", b"[1]", id="plain"),
+        pytest.param(b"[1]", "gzip", None, id="called-gzip"),
+        pytest.param(gzip.compress(b"[1]")[:-6], "gzip", None, id="gzip-cut"),
+        pytest.param(b"[1]", "br", None, id="brotli"),
     ),
 )
 def test_only_what_was_asked_for_is_unpacked(body: bytes, encoding: str, expected: bytes | None) -> None:
