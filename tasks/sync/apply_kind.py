@@ -20,13 +20,14 @@ from tasks.sync.connector import Record
 from tasks.sync.decisions import Decision, Do, Seen, decide
 from tasks.sync.effects import Scene, apply, note_pushes
 from tasks.sync.entity_locks import entities_held
-from tasks.sync.kind import SYNC, calling, failing_the_run, scene_for
+from tasks.sync.kind import SYNC
 from tasks.sync.links import Pair
 from tasks.sync.local import Row
 from tasks.sync.missing import delete_decided
 from tasks.sync.observe import read_records
 from tasks.sync.plan_entries import Entry, entry_of
 from tasks.sync.push import push
+from tasks.sync.scenes import calling, failing_the_run, scene_for
 
 BATCH = 50
 
