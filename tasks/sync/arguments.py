@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tasks.errors import BadArguments
@@ -9,9 +10,9 @@ from tasks.sync.connections import SyncKind, connection_named
 from tasks.sync.errors import BadConnection
 
 DIRECTIONS = ("both", "pull", "push")
-MAX_WEBHOOK_BODY_CHARS = 48 * 1024
-NOT_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Headers that no signature needs and no table should keep."""
+MAX_WEBHOOK_BODY_BYTES = 48 * 1024
+_SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
+"""Headers that no signature needs and no table should keep; a signature's own header is kept whatever it is called."""
 
 
 def sync_arguments(
@@ -71,14 +72,20 @@ def webhook_arguments(connection: str, headers: dict[str, str], body: str | byte
         connection_named(connection)
     except BadConnection as error:
         raise BadArguments(str(error)) from error
-    if isinstance(body, bytes):
-        try:
-            body = body.decode()
-        except UnicodeDecodeError:
-            raise BadArguments("body: not UTF-8, so it is no JSON") from None
-    if not isinstance(body, str) or len(body) > MAX_WEBHOOK_BODY_CHARS:
-        raise BadArguments(f"body: a text of at most {MAX_WEBHOOK_BODY_CHARS} characters")
+    if not isinstance(body, str | bytes) or len(body) > MAX_WEBHOOK_BODY_BYTES:
+        raise BadArguments(f"body: the request's body as it came, at most {MAX_WEBHOOK_BODY_BYTES} bytes")
+    try:
+        text = body.decode() if isinstance(body, bytes) else body
+        size = len(text.encode())
+    except UnicodeError:
+        raise BadArguments("body: not UTF-8, so it is no JSON") from None
+    if size > MAX_WEBHOOK_BODY_BYTES:
+        raise BadArguments(f"body: {size} bytes, at most {MAX_WEBHOOK_BODY_BYTES}")
     if not isinstance(headers, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise BadArguments("headers: a dict of texts, as the request had them")
-    kept = {name: value for name, value in headers.items() if name.lower() not in NOT_KEPT}
-    return {"connection": connection, "headers": kept, "body": body}
+    kept = {name: value for name, value in headers.items() if _may_be_kept(name)}
+    return {"connection": connection, "headers": kept, "body": text}
+
+
+def _may_be_kept(header: str) -> bool:
+    return "signature" in header.lower() or not _SECRET_HEADER.search(header)

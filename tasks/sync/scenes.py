@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 
 from locks.limits import RateLimiter
 from tasks import clients
-from tasks.errors import FailRun
+from tasks.errors import BadArguments, FailRun
 from tasks.kinds import Work
 from tasks.sync.arguments import declared
 from tasks.sync.connections import connection_named, connector_of
 from tasks.sync.effects import Scene
 from tasks.sync.entity_locks import entities_held
-from tasks.sync.errors import SyncError, TooManyDeletes
+from tasks.sync.errors import SyncError
 from tasks.sync.gate import gated
 from tasks.sync.job_errors import answer_to
 from tasks.sync.links import Pair
@@ -38,10 +38,13 @@ def scene_for(work: Work, connection: str, name: str) -> Scene:
 
 @contextmanager
 def failing_the_run() -> Iterator[None]:
-    """What is wrong with the declaration or the table is wrong for every job of the run; so is a run that would delete too much."""
+    """What is wrong with the declaration or the table is wrong for every job of the run; so is a run that would delete too much.
+
+    `BadArguments`: what was declared when the start was made is not declared here, or not any more.
+    """
     try:
         yield
-    except (SyncError, TooManyDeletes) as error:
+    except (SyncError, BadArguments) as error:
         raise FailRun(str(error)) from error
 
 

@@ -76,8 +76,9 @@ def verify(
     *,
     received_at: float,
     tolerance_s: float = TOLERANCE_S,
-) -> None:
-    """Return if one of ``secrets`` (several while they are rotated) signed ``body``; raises `BadSignature`.
+) -> str | None:
+    """Return if one of ``secrets`` (several while they are rotated) signed ``body``: the time that was signed with it, as it
+    was sent, None where the scheme has none.  Raises `BadSignature`.
 
     ``received_at``: when the webhook came in, in seconds since 1970, by the database's clock: a job that runs an hour later,
     or on a worker whose clock is off, must come to the same answer.
@@ -99,6 +100,7 @@ def verify(
     fits = [hmac.compare_digest(ours, theirs) for theirs in _decoded(scheme, candidates) for ours in digests]
     if not any(fits):
         raise BadSignature("no signature fits")
+    return timestamp
 
 
 def sign(scheme: Scheme, secret: str, body: bytes, *, timestamp: int = 0, event_id: str = "") -> dict[str, str]:
@@ -141,7 +143,10 @@ def _part(scheme: Scheme, headers: Mapping[str, str], name: str, timestamp: str 
 
 def _key(scheme: Scheme, secret: str) -> bytes:
     if scheme.secret_prefix is not None and secret.startswith(scheme.secret_prefix):
-        return base64.b64decode(secret[len(scheme.secret_prefix) :])
+        try:
+            return base64.b64decode(secret[len(scheme.secret_prefix) :])
+        except binascii.Error:
+            raise BadSignature(f"a secret of ours is not base64 behind {scheme.secret_prefix!r}: set it anew") from None
     return secret.encode()
 
 

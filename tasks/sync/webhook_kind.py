@@ -13,56 +13,59 @@ from tasks.errors import FailRun, Snooze
 from tasks.kinds import Args, Backoff, JobKind, Json, Work
 from tasks.sync import deliveries, links, outbox
 from tasks.sync.arguments import webhook_arguments
-from tasks.sync.connections import connection_named, connector_of
+from tasks.sync.connections import connection_named
 from tasks.sync.connector import RemoteError
-from tasks.sync.entity_locks import entities_held
-from tasks.sync.kind import HELD_WAIT_S, answer_to, calling, failing_the_run, scene_for
+from tasks.sync.job_errors import HELD_WAIT_S, answer_to
 from tasks.sync.links import Pair
 from tasks.sync.push import push
+from tasks.sync.scenes import calling, failing_the_run, holding, scene_for
 from tasks.sync.signature import BadSignature
-from tasks.sync.webhook import BadWebhook, Webhook, WebhookEvent
-
-NO_WEBHOOKS = "connection {!r} has no kind whose connector describes webhooks"
+from tasks.sync.webhook import BadWebhook
+from tasks.sync.webhook_routing import route
 
 
 def plan_delivery(args: Args) -> Iterator[Json]:
-    """One job for each record of each kind that the delivery is about; none for a delivery that was taken before.
+    """One job for each record of each kind that the delivery is about, and one that says which kinds leave it alone.
 
-    A wrong signature fails the run: somebody should know.
+    A delivery that nobody signed, or that no kind understands, fails the run: somebody should know.
     """
-    connection = connection_named(args["connection"])
-    body = args["body"].encode()
-    received_at = float(args["received_at"])
-    events: list[tuple[str, WebhookEvent]] = []
-    for kind in connection.kinds:
-        webhook: Webhook | None = connector_of(connection, kind).webhook
-        if webhook is None:
-            continue
+    with failing_the_run():
+        connection = connection_named(args["connection"])
         try:
-            event = webhook.read(args["headers"], body, secrets=connection.webhook_secrets, received_at=received_at)
+            routed = route(connection, args["headers"], args["body"].encode(), received_at=float(args["received_at"]))
         except (BadSignature, BadWebhook) as error:
             raise FailRun(f"webhook of connection {connection.name!r}: {error}") from error
-        events.append((kind.name, event))
-    if not events:
-        raise FailRun(NO_WEBHOOKS.format(connection.name))
-    for kind_name, event in events:
+    if routed.ignored:
+        yield {"ignored": dict(routed.ignored)}
+    for kind_name, event in routed.events.items():
         for remote_id in event.remote_ids:
-            digest = hashlib.sha256(f"{kind_name}\0{event.event_id}\0{remote_id}".encode()).hexdigest()
-            yield {"kind": kind_name, "remote_id": remote_id, "delivery": digest}
+            yield {"kind": kind_name, "remote_id": remote_id, "delivery": _digest(kind_name, event.event_id, remote_id)}
+
+
+def _digest(kind_name: str, event_id: str | None, remote_id: str) -> str | None:
+    """What tells a delivery that is sent again; None where nothing does."""
+    if event_id is None:
+        return None
+    return hashlib.sha256(f"{kind_name}\0{event_id}\0{remote_id}".encode(errors="backslashreplace")).hexdigest()
 
 
 def perform_delivery(work: Work) -> Mapping[str, Json]:
     """Read one record as it is now, and take it in as a pull would; what it leaves to push is pushed."""
     payload = work.payload
+    if "ignored" in payload:
+        return {"ignored": payload["ignored"]}
     pair = Pair(work.args["connection"], payload["kind"])
     entity = f"r:{payload['remote_id']}"
 
     def take(connection: Connection) -> list[outbox.Entry]:
-        if not deliveries.take(connection, pair.connection, payload["delivery"], work.run_id):
-            return []
-        if not outbox.find(connection, pair, [entity]):
+        digest = payload["delivery"]
+        fresh = digest is None or deliveries.take(connection, pair.connection, digest, work.run_id)
+        waiting = outbox.find(connection, pair, [entity])
+        # Taken before and still waiting: whoever took it has not read it (its job is a dead letter that is replayed now).
+        if fresh and not waiting:
             outbox.add(connection, pair, [entity])
-        return outbox.find(connection, pair, [entity])
+            waiting = outbox.find(connection, pair, [entity])
+        return waiting
 
     entries = work.checkpoint(take)
     if not entries:
@@ -70,7 +73,7 @@ def perform_delivery(work: Work) -> Mapping[str, Json]:
     with failing_the_run():
         scene = scene_for(work, *pair)
     with calling(work, scene):
-        with entities_held(clients.redis(), pair, entries, clients.who()) as (mine, _):
+        with holding(scene, entries) as (mine, _):
             if not mine:
                 raise Snooze(f"{entity} is being read by somebody else", delay_s=HELD_WAIT_S)
             done = push(scene, mine, work.checkpoint, deletes=False)
@@ -80,7 +83,7 @@ def perform_delivery(work: Work) -> Mapping[str, Json]:
             link = links.by_remote(connection, pair, [payload["remote_id"]], lock=False).get(payload["remote_id"])
             behind = outbox.find(connection, pair, [f"l:{link.local_id}"]) if link is not None else []
         if behind:
-            with entities_held(clients.redis(), pair, behind, clients.who()) as (mine, _):
+            with holding(scene, behind) as (mine, _):
                 # Whoever else holds it pushes it; whatever is left is in the outbox for the next run.
                 done.counts += push(scene, mine, work.checkpoint, deletes=False).counts
     return dict(done.counts)
@@ -93,6 +96,12 @@ def delivery_arguments(connection: str, headers: dict[str, str], body: str | byt
     return {**taken, "received_at": received_at}
 
 
+def _describe_job(args: Args, payload: Json) -> str:
+    if "ignored" in payload:
+        return f"{args['connection']}: nothing for {', '.join(payload['ignored'])}"
+    return f"{args['connection']}/{payload['kind']}: read {payload['remote_id']}"
+
+
 WEBHOOK = JobKind(
     name="sync_webhook",
     queue="sync",
@@ -101,6 +110,6 @@ WEBHOOK = JobKind(
     plan=plan_delivery,
     perform=perform_delivery,
     describe_start=lambda args: f"webhook of {args['connection']}, {len(args['body'])} bytes",
-    describe_job=lambda args, payload: f"{args['connection']}/{payload['kind']}: read {payload['remote_id']}",
+    describe_job=_describe_job,
     backoff=Backoff(max_attempts=8, base_s=1, cap_s=300),
 )
