@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine
+
+if TYPE_CHECKING:
+    from tasks.report import Report, RunSeen
 
 Json = Any
 Args = Mapping[str, Json]
@@ -111,6 +114,7 @@ class JobKind:
                         sequence in their place that streams (`tasks.spool.SpooledList`)
     ``forget``          ``(connection, run_ids, most) -> int``: retention; deletes up to ``most`` rows of the kind's own tables that
                         belong to these runs, returns how many
+    ``report``          ``(connection, seen) -> Report``: what operators see of a run besides its jobs; see `tasks.report`
     ``window``          how many jobs of one run may be out as messages at once
     ``lease_s``         how long a claim lasts without being renewed
     ``timeout_s``       how long one try of a job may take
@@ -128,6 +132,7 @@ class JobKind:
     describe_start: Callable[[Args], str] | None = None
     describe_job: Callable[[Args, Json], str] | None = None
     forget: Callable[[Connection, Sequence[str], int], int] | None = None
+    report: Callable[[Connection, RunSeen], Report] | None = None
     start_name: str = ""
     spooled: tuple[str, ...] = ()
     backoff: Backoff = field(default_factory=Backoff)

@@ -29,6 +29,7 @@ from tasks.email.quotas import rebuild
 from tasks.email.recipients import Recipient, describe_recipients, read_recipients
 from tasks.email.resend import recipients_to_resend
 from tasks.email.retries import Retries, next_job_in_s
+from tasks.email.run_report import run_report
 from tasks.email.sending import Batch, Sender
 from tasks.email.suppressions import find_suppressed, scopes_of
 from tasks.email.throttle import NotNow, Throttle
@@ -255,6 +256,7 @@ CAMPAIGN = JobKind(
     plan=plan_campaign,
     perform=send_batch,
     finish=finish_campaign,
+    report=run_report,
     describe_start=_describe_start,
     describe_job=_describe_job,
     spooled=("recipients",),

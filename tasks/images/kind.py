@@ -30,6 +30,7 @@ from tasks.images.engine import Engine, Output, Probed
 from tasks.images.errors import CODES, DestRefused, ImageError, PixelsBusy
 from tasks.images.naming import result_name
 from tasks.images.planner import is_complete, plan_sources
+from tasks.images.report import batch_report
 from tasks.images.sets import VariantSet, hash_of, set_of
 from tasks.images.sources import SourcesRefused, check_in_place, expand, locate
 from tasks.images.storage import LocalFolder
@@ -282,6 +283,7 @@ IMAGE_BATCH = JobKind(
     plan=plan_batch,
     perform=make_variants,
     finish=finish_batch,
+    report=batch_report,
     describe_start=_describe_batch,
     describe_job=_describe_job,
     backoff=_BACKOFF,
@@ -295,6 +297,7 @@ IMAGE = JobKind(
     plan=plan_image,
     perform=make_variants,
     finish=finish_batch,
+    report=batch_report,
     describe_start=_describe_image,
     describe_job=_describe_job,
     backoff=_BACKOFF,

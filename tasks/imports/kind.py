@@ -23,6 +23,7 @@ from tasks.imports.order import in_key_order, ordering, weights
 from tasks.imports.planner import Chunk, cut, read_header
 from tasks.imports.reader import read_chunk
 from tasks.imports.rejects import count_rejects, forget_rejects, locate, store_rejects
+from tasks.imports.report import import_report
 from tasks.imports.rows import Rows, convert_chunk
 from tasks.imports.source import Pin, Source
 from tasks.imports.statement import statement
@@ -184,6 +185,7 @@ IMPORT = JobKind(
     perform=import_chunk,
     finish=finish_import,
     forget=forget_rejects,
+    report=import_report,
     describe_start=_describe_start,
     describe_job=_describe_job,
 )

@@ -27,6 +27,7 @@ from tasks.sync.missing import delete_decided
 from tasks.sync.observe import read_records
 from tasks.sync.plan_entries import Entry, entry_of
 from tasks.sync.push import push
+from tasks.sync.report import application_report
 from tasks.sync.scenes import calling, failing_the_run, scene_for
 
 BATCH = 50
@@ -165,6 +166,7 @@ APPLY_PLAN = JobKind(
     plan=plan_application,
     perform=perform_application,
     finish=finish_application,
+    report=application_report,
     describe_start=lambda args: f"plan {args['plan_id']}",
     backoff=Backoff(max_attempts=8, base_s=1, cap_s=300),
 )
