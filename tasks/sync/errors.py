@@ -21,6 +21,10 @@ class TooManyDeletes(SyncError):
     """A run would delete more than its share: none was made."""
 
 
+class ListingLost(SyncError):
+    """The API forgets the place in its listing faster than the listing comes to its end."""
+
+
 class NotResolvable(SyncError):
     """A conflict cannot be resolved as asked."""
 

@@ -13,30 +13,61 @@ from sqlalchemy import Connection
 from tasks.sync import cursors
 from tasks.sync.connector import CursorExpired, Page, Unreadable
 from tasks.sync.effects import Scene
+from tasks.sync.errors import ListingLost
 from tasks.sync.observe import Read, observe, read_records
 from tasks.sync.rejects import Reject
+
+MAX_RESTARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One page in the table's terms; ``read_at``: the database's time before it was asked for."""
+    """One page in the table's terms; ``read_at``: the database's time before it was asked for.
+
+    ``restarts``  how often this run has begun its listing again, because the API did not know the place any more
+    """
 
     page: Page
     read: Read
     read_at: datetime
+    restarts: int = 0
 
 
-def list_page(scene: Scene, cursor: Any, *, full: bool, read_at: datetime) -> Listed:
-    """Ask for one page.  A cursor that the API does not know any more begins a full listing."""
+def list_page(
+    scene: Scene, cursor: Any, *, full: bool, read_at: datetime, kept: Any = None, restarts: int = 0
+) -> Listed:
+    """Ask for one page.  Where the API does not know the cursor any more, the listing begins again.
+
+    ``kept``  where the last page that was taken in says to go on from: a listing of changes begins there, and in full where
+              that is not known either; a full listing begins at its beginning
+
+    Raises `ListingLost` after `MAX_RESTARTS` of them in one run: each one costs what the listing has cost so far.
+    """
     try:
         page = scene.connector.list_changes(cursor, full=full)
-    except CursorExpired:
+    except CursorExpired as error:
         if cursor is None:
             raise
-        page = scene.connector.list_changes(None, full=True)
+        if restarts >= MAX_RESTARTS:
+            raise ListingLost(
+                f"the API has forgotten the place in its listing {restarts + 1} times in one run ({error}); what was listed is "
+                "taken in, and the next run goes on. If it happens again: larger pages, more workers, or fewer runs at a time, so "
+                "that the listing ends before its cursors do"
+            ) from error
+        restarts += 1
+        page = _begin_again(scene, None if full or kept == cursor else kept)
     read = read_records(scene, page.records)
     read.unfit += [_unreadable(piece) for piece in page.unreadable]
-    return Listed(page, read, read_at)
+    return Listed(page, read, read_at, restarts)
+
+
+def _begin_again(scene: Scene, kept: Any) -> Page:
+    if kept is not None:
+        try:
+            return scene.connector.list_changes(kept)
+        except CursorExpired:
+            pass
+    return scene.connector.list_changes(None, full=True)
 
 
 def take_in(connection: Connection, scene: Scene, listed: Listed) -> Counter[str]:
