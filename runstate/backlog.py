@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-_COUNTS = ("requested", "due", "later", "queued", "running")
-_AGES = ("requested_age_s", "due_age_s", "moved_age_s")
+from runstate.active import ActiveRun, Starts, active_runs, later_jobs, waiting_starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +14,8 @@ class Backlog:
     """What waits and runs of one kind; ages in seconds, None where there is nothing.
 
     ``requested``      starts that wait for admission;     ``requested_age_s`` of the one that waits longest
-    ``due``            jobs pending in MySQL, due by now;   ``later`` those due later
+    ``due``            jobs pending in MySQL, due by now;   ``later`` those due later, where
+                       very many are both exact in sum only (`runstate.active.MOST_COUNTED`)
     ``queued``         jobs that are out as messages;       ``running`` those in a worker's hands
     ``due_age_s``      how long the oldest job that is due or queued has been due
     ``moved_age_s``    since a job of an active run of this kind was last claimed, renewed or recorded
@@ -34,30 +33,27 @@ class Backlog:
 
 
 def backlog(connection: Connection) -> list[Backlog]:
-    """What waits and runs, by kind; kinds without any are left out."""
-    rows = connection.execute(
-        text(
-            "SELECT r.kind, 0 AS requested, NULL AS requested_age_s,"
-            " SUM(j.state = 'pending' AND j.due_at <= NOW(6)) AS due, SUM(j.state = 'pending' AND j.due_at > NOW(6)) AS later,"
-            " SUM(j.state = 'queued') AS queued, SUM(j.state = 'running') AS running,"
-            " TIMESTAMPDIFF(MICROSECOND, MIN(IF(j.state <> 'running' AND j.due_at <= NOW(6), j.due_at, NULL)), NOW(6)) / 1e6"
-            " AS due_age_s, TIMESTAMPDIFF(MICROSECOND, MAX(r.heartbeat_at), NOW(6)) / 1e6 AS moved_age_s"
-            " FROM runs r JOIN jobs j ON j.run_id = r.run_id AND j.state IN ('pending', 'queued', 'running')"
-            " WHERE r.status IN ('planning', 'running') GROUP BY r.kind"
-            " UNION ALL SELECT kind, COUNT(*),"
-            " TIMESTAMPDIFF(MICROSECOND, MIN(COALESCE(not_before, requested_at)), NOW(6)) / 1e6, 0, 0, 0, 0, NULL, NULL"
-            " FROM runs WHERE status = 'requested' AND (not_before IS NULL OR not_before <= NOW(6)) GROUP BY kind"
-        )
-    ).mappings()
-    by_kind: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        merged = by_kind.setdefault(row["kind"], dict.fromkeys(_COUNTS, 0) | dict.fromkeys(_AGES))
-        for name in _COUNTS:
-            merged[name] += int(row[name])
-        for name in _AGES:
-            merged[name] = _seconds(row[name]) if row[name] is not None else merged[name]
-    return [Backlog(kind, **values) for kind, values in sorted(by_kind.items())]
+    """What waits and runs, by kind; kinds without any are left out.  Looks at so many runs as `active_runs` does."""
+    of_kind: dict[str, list[ActiveRun]] = {}
+    for run in active_runs(connection):
+        of_kind.setdefault(run.kind, []).append(run)
+    starts = waiting_starts(connection)
+    return [
+        _of_kind(connection, kind, of_kind.get(kind, []), starts.get(kind))
+        for kind in sorted(of_kind.keys() | starts.keys())
+    ]
 
 
-def _seconds(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _of_kind(connection: Connection, kind: str, runs: list[ActiveRun], starts: Starts | None) -> Backlog:
+    later = sum(later_jobs(connection, run) for run in runs)
+    return Backlog(
+        kind=kind,
+        requested=starts.count if starts else 0,
+        requested_age_s=starts.age_s if starts else None,
+        due=sum(run.pending for run in runs) - later,
+        later=later,
+        queued=sum(run.queued for run in runs),
+        running=sum(run.running for run in runs),
+        due_age_s=max((run.due_age_s for run in runs if run.due_age_s is not None), default=None),
+        moved_age_s=min((run.moved_age_s for run in runs if run.moved_age_s is not None), default=None),
+    )

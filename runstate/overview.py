@@ -1,8 +1,4 @@
-"""The state of everything in a few bounded reads: what the first page of the operators shows.
-
-Nothing here counts jobs that wait: of a run with a million of them the counters on its row tell, and how many are out is
-bounded by its window.
-"""
+"""The state of everything in a few bounded reads: what the first page of the operators shows."""
 
 from __future__ import annotations
 
@@ -11,11 +7,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, text
 
+from runstate.active import ActiveRun, active_runs, waiting_starts
 from runstate.statuses import ACTIVE, ENDED, RunStatus
 
 LONGEST_ATTEMPT_MIN = 15
 """An attempt counts in the minute in which it ended, and is found by when it started: this much earlier is looked at."""
-MOST_ACTIVE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,68 +84,31 @@ def minutes(connection: Connection, most: int = 60) -> list[Minute]:
 
 
 def waiting(connection: Connection) -> list[Waiting]:
-    """What waits and runs, by kind; kinds without any are left out.  Looks at `MOST_ACTIVE` active runs at most."""
-    rows = connection.execute(
-        text(
-            "SELECT r.kind, COUNT(*) AS runs,"
-            " SUM(GREATEST(0, r.jobs_total - r.jobs_done - r.jobs_dead - r.jobs_cancelled)) AS open,"
-            " SUM((SELECT COUNT(*) FROM jobs j FORCE INDEX (ix_jobs_run_state_due)"
-            "   WHERE j.run_id = r.run_id AND j.state = 'queued')) AS queued,"
-            " SUM((SELECT COUNT(*) FROM jobs j FORCE INDEX (ix_jobs_run_state_due)"
-            "   WHERE j.run_id = r.run_id AND j.state = 'running')) AS running"
-            " FROM (SELECT run_id, kind, jobs_total, jobs_done, jobs_dead, jobs_cancelled FROM runs"
-            "  WHERE status IN ('planning', 'running') LIMIT :most) r GROUP BY r.kind"
-        ),
-        {"most": MOST_ACTIVE},
-    )
-    found = {row.kind: row for row in rows}
-    starts = {
-        row.kind: row
-        for row in connection.execute(
-            text(
-                "SELECT kind, COUNT(*) AS starts,"
-                " TIMESTAMPDIFF(MICROSECOND, MIN(COALESCE(not_before, requested_at)), NOW(6)) / 1e6 AS age_s FROM runs"
-                " WHERE status = 'requested' AND (not_before IS NULL OR not_before <= NOW(6)) GROUP BY kind"
+    """What waits and runs, by kind; kinds without any are left out.  Looks at so many runs as `active_runs` does."""
+    of_kind: dict[str, list[ActiveRun]] = {}
+    for run in active_runs(connection):
+        of_kind.setdefault(run.kind, []).append(run)
+    starts = waiting_starts(connection)
+    found = []
+    for kind in sorted(of_kind.keys() | starts.keys()):
+        runs = of_kind.get(kind, [])
+        oldest = max(
+            (run for run in runs if run.due_age_s is not None), key=lambda run: run.due_age_s or 0, default=None
+        )
+        found.append(
+            Waiting(
+                kind=kind,
+                runs=len(runs),
+                starts=starts[kind].count if kind in starts else 0,
+                start_age_s=starts[kind].age_s if kind in starts else None,
+                open=sum(run.open for run in runs),
+                queued=sum(run.queued for run in runs),
+                running=sum(run.running for run in runs),
+                due_age_s=None if oldest is None else oldest.due_age_s,
+                due_run_id=None if oldest is None else oldest.run_id,
             )
         )
-    }
-    due = _oldest_due(connection)
-    return [
-        Waiting(
-            kind=kind,
-            runs=int(found[kind].runs) if kind in found else 0,
-            starts=int(starts[kind].starts) if kind in starts else 0,
-            start_age_s=float(starts[kind].age_s) if kind in starts else None,
-            open=int(found[kind].open) if kind in found else 0,
-            queued=int(found[kind].queued) if kind in found else 0,
-            running=int(found[kind].running) if kind in found else 0,
-            due_age_s=due[kind][0] if kind in due else None,
-            due_run_id=due[kind][1] if kind in due else None,
-        )
-        for kind in sorted(found.keys() | starts.keys())
-    ]
-
-
-def _oldest_due(connection: Connection) -> dict[str, tuple[float, str]]:
-    """By kind, the age of the job that has been due for longest and the run it belongs to."""
-    rows = connection.execute(
-        text(
-            # The first of the index (run_id, state, due_at): one look for each run and state.  A MIN would read them all.
-            "SELECT r.kind, r.run_id, TIMESTAMPDIFF(MICROSECOND, LEAST("
-            " COALESCE((SELECT due_at FROM jobs FORCE INDEX (ix_jobs_run_state_due)"
-            "   WHERE run_id = r.run_id AND state = 'pending' ORDER BY due_at LIMIT 1), NOW(6)),"
-            " COALESCE((SELECT due_at FROM jobs FORCE INDEX (ix_jobs_run_state_due)"
-            "   WHERE run_id = r.run_id AND state = 'queued' ORDER BY due_at LIMIT 1), NOW(6))), NOW(6)) / 1e6 AS age_s"
-            " FROM (SELECT run_id, kind FROM runs WHERE status IN ('planning', 'running') LIMIT :most) r"
-        ),
-        {"most": MOST_ACTIVE},
-    )
-    oldest: dict[str, tuple[float, str]] = {}
-    for row in rows:
-        age_s = float(row.age_s)
-        if age_s > 0 and age_s > oldest.get(row.kind, (0.0, ""))[0]:
-            oldest[row.kind] = (age_s, row.run_id)
-    return oldest
+    return found
 
 
 def dead_count(connection: Connection) -> int:
