@@ -40,6 +40,8 @@ class CommitProxy:
         self._share, self._left = 0.0, 0
         self._modes: tuple[str, ...] = ()
         self.after = b""
+        self.turn = 0
+        """Which `lose` is in force: a transaction that was under way before it is none of its business."""
         self.refusing = False
         """Whether new connections are cut."""
         self._refuse_then = False
@@ -61,6 +63,7 @@ class CommitProxy:
             self._refuse_then = refuse_then
             self._rng, self._modes, self._share, self._left = random.Random(seed), modes, share, most
             self.after = after.encode()
+            self.turn += 1
 
     def decide(self, *possible: str) -> str | None:
         """What is to happen now, if anything."""
@@ -117,16 +120,16 @@ class Session:
 
     def _commands(self) -> None:
         incoming = self._client.makefile("rb")
-        wanted = False
+        wanted: int | None = None
         while len(head := incoming.read(4)) == 4:
             body = incoming.read(int.from_bytes(head[:3], "little"))
-            if body == _COMMIT and wanted and (mode := self._proxy.decide(ANSWER, ITSELF, LATE)):
+            if body == _COMMIT and wanted == self._proxy.turn and (mode := self._proxy.decide(ANSWER, ITSELF, LATE)):
                 self._lose(mode, head + body)
                 return
             if body in (_COMMIT, _ROLLBACK):
-                wanted = False
+                wanted = None
             elif self._proxy.after in body:
-                wanted = True
+                wanted = self._proxy.turn
                 if mode := self._proxy.decide(DEADLOCK, LOCK_WAIT):
                     self._refuse(mode)
                     continue

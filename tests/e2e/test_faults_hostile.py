@@ -51,6 +51,8 @@ def test_a_job_that_kills_its_process_is_dead_after_three_crashes(lab: Lab) -> N
     assert lab.database.value("SELECT COUNT(*) FROM job_attempts WHERE job_no = 1") == 3
     assert lab.database.value("SELECT SUM(crashes) FROM jobs WHERE job_no <> 1") == 0
     assert lab.stack.pids("imports") == workers
+    # A worker may take its time to notice; then it must not be in the next test.
+    wait_until(lambda: len(lab.log_lines("Task handler raised error: WorkerLostError")) == 3, timeout_s=20)
 
 
 def test_a_job_that_exits_is_retried_and_dies_as_any_other(lab: Lab) -> None:
