@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from locks import LocksError
 from ops import (
+    audit_log,
     check,
     dead_letters,
     email,
@@ -32,7 +33,7 @@ from ops import (
     sync,
 )
 from ops.alerts import commands as alert_commands
-from ops.errors import UsageError
+from ops.errors import OpsError, UsageError
 from ops.output import Output, error_line
 from runstate.errors import NotFound, RunstateError, mysql_code
 from runstate.queries import AmbiguousRunId
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(output, error, exits.USAGE)
     except NotFound as error:
         return _failed(output, error, exits.NOT_FOUND)
-    except (RunstateError, TasksError, LocksError, OperationalError, SQLAlchemyError, OSError) as error:
+    except (OpsError, RunstateError, TasksError, LocksError, OperationalError, SQLAlchemyError, OSError) as error:
         return _failed(output, error, exits.TROUBLE)
 
 
@@ -68,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m ops",
         description="Look after Holdfast's runs.",
-        epilog="Exit codes: 0 fine, 1 trouble found, 2 not understood, 3 no such run.",
+        epilog="Exit codes: 0 fine, 1 refused or trouble found, 2 not understood or a reason is missing, 3 not there, 130 ^C. "
+        "Every command takes --json; whatever changes something takes --reason, --actor and --dry-run.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
@@ -83,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
         queues,
         held_locks,
         limits,
+        audit_log,
         statistics,
         metrics,
         purge,

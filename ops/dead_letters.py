@@ -8,7 +8,7 @@ from typing import Any
 
 from ops import exits
 from ops.actor import actor_of, add_actor
-from ops.errors import UsageError
+from ops.errors import NotAsSeen, UsageError
 from ops.output import Output, moment
 from ops.parsers import Commands, positive, rate
 from runstate import letters, queries
@@ -60,6 +60,12 @@ def _filters(parser: argparse.ArgumentParser) -> None:
 def _selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", type=positive, metavar="ID", help="letters by number")
     parser.add_argument("--all", action="store_true", help="every dead letter that matches the filters")
+    parser.add_argument(
+        "--expect",
+        type=int,
+        metavar="N",
+        help="what the dry run said; if there are more letters by now, nothing is done",
+    )
     _filters(parser)
 
 
@@ -80,7 +86,12 @@ def _which(options: argparse.Namespace, *, status: str | None) -> Filter:
 def _selected(options: argparse.Namespace) -> Filter:
     if bool(options.ids) == bool(options.all):
         raise UsageError("name letters by number, or say --all (with filters, to narrow it down)")
-    return _which(options, status="dead")
+    which = _which(options, status="dead")
+    if options.expect is not None:
+        now = in_transaction(clients.engine(), lambda c: letters.count(c, which))
+        if now > options.expect:
+            raise NotAsSeen(f"it is {now} letters by now, not {options.expect}: look again; nothing was done")
+    return which
 
 
 def list_letters(options: argparse.Namespace, output: Output) -> int:
@@ -164,7 +175,13 @@ def edit(options: argparse.Namespace, output: Output) -> int:
         raise UsageError(f"--payload is not JSON: {error}") from None
     if options.dry_run:
         letter = in_transaction(clients.engine(), lambda c: letters.get(c, options.id))
-        output.document({"dry_run": "would edit", "payload": payload, "letter": letter})
+        if output.as_json:
+            output.document({"dry_run": "would edit", "payload": payload, "letter": letter})
+        else:
+            was = letter.payload if letter.edited_payload is None else letter.edited_payload
+            output.say(f"would edit letter {letter.id}, {letter.status}")
+            output.say(f"  from {json.dumps(was, ensure_ascii=False)}")
+            output.say(f"  to   {json.dumps(payload, ensure_ascii=False)}")
         return exits.OK
     letter = control.edit(options.id, payload, actor_of(options))
     if output.as_json:
@@ -207,7 +224,8 @@ def replay(options: argparse.Namespace, output: Output) -> int:
         output.document({"dry_run": options.dry_run, "taken": report.taken, "replays": report.replays})
     else:
         for done in report.replays:
-            said = f"refused: {done.refused}" if done.refused else f"in run {done.replay_run_id or '(dry run)'}"
+            where = done.replay_run_id or "(dry run: in this one if it is active, else in a new one)"
+            said = f"refused: {done.refused}" if done.refused else f"in run {where}"
             output.say(f"{len(done.letter_ids)} letters of run {done.run_id} {said}", "red" if done.refused else "")
         output.say(f"{'would take' if options.dry_run else 'took'} {report.taken} letters")
     return exits.TROUBLE if refused else exits.OK

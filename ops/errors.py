@@ -7,3 +7,7 @@ class OpsError(Exception):
 
 class UsageError(OpsError):
     """The command cannot be meant like this; the message says what can."""
+
+
+class NotAsSeen(OpsError):
+    """What the operator looked at has changed since; nothing was done, and the message says what it is now."""

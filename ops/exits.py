@@ -3,10 +3,10 @@
 OK = 0
 """Done, and nothing is wrong."""
 TROUBLE = 1
-"""Something is wrong: a check failed, a run did not end well, a server is away."""
+"""Refused, or something is wrong: a check failed, an alert fires, a run did not end well, a server is away."""
 USAGE = 2
-"""The command was not understood; argparse exits so, too."""
+"""Not understood, or a reason, a choice or --force is missing; nothing was done."""
 NOT_FOUND = 3
-"""There is no such run."""
+"""There is no such run, dead letter, lock, limit or campaign."""
 INTERRUPTED = 130
 """^C, as a shell counts it."""

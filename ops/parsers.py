@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 else:
     Commands = object
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def positive(text: str) -> int:
@@ -33,3 +36,11 @@ def rate(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above zero")
     return number
+
+
+def ago(text: str) -> timedelta:
+    """How long ago, for argparse: ``90s``, ``15m``, ``24h``, ``7d``."""
+    unit = _UNITS.get(text[-1:])
+    if unit is None or not text[:-1].isdecimal() or not int(text[:-1]):
+        raise argparse.ArgumentTypeError(f"{text}: say how long, as 90s, 15m, 24h or 7d")
+    return timedelta(**{unit: int(text[:-1])})

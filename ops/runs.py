@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from ops import exits, steer, watch
 from ops.output import Output, duration, moment
-from ops.parsers import Commands, positive
-from runstate import letters, queries
+from ops.parsers import Commands, ago, positive
+from runstate import documents, letters, pages, queries
+from runstate.alerts import database_now
 from runstate.letters import Filter
-from runstate.queries import RunLine
+from runstate.pages import RunFilter, RunRow
 from runstate.runs import Run, get
 from runstate.stale import stale_since
 from runstate.statuses import ACTIVE, RunStatus
@@ -22,6 +24,10 @@ from tasks import clients
 from tasks.describe import about_start
 from tasks.registry import kinds, kinds_by_queue
 
+_GROUPS = {
+    "active": [status.value for status in ACTIVE],
+    "open": [RunStatus.REQUESTED.value, *(status.value for status in ACTIVE)],
+}
 STYLES = {
     RunStatus.COMPLETED: "green",
     RunStatus.FAILED: "red",
@@ -36,16 +42,19 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     group = commands.add_parser("runs", help="list runs, look at one, follow one, steer one").add_subparsers(
         required=True, metavar="ACTION"
     )
-    parser = group.add_parser("list", parents=[common], help="the newest runs")
+    parser = group.add_parser("list", parents=[common], help="runs that match, the newest first")
     parser.add_argument(
         "--status",
         action="append",
         default=[],
-        choices=["active", *(status.value for status in RunStatus)],
-        help="only runs that stand there; may be given several times",
+        choices=[*_GROUPS, *(status.value for status in RunStatus)],
+        help="only runs that stand there; may be given several times (active: they hold their key; open: and requested)",
     )
     parser.add_argument("--kind", help="only runs of this kind")
     parser.add_argument("--key", help="only runs with this admission key")
+    parser.add_argument("--text", default="", help="only runs with this in id, key, reason or requester")
+    parser.add_argument("--since", type=ago, metavar="AGO", help="only runs requested within, as 90s, 15m, 24h or 7d")
+    parser.add_argument("--order", default="newest", choices=["newest", "oldest", "finished"], help="(%(default)s)")
     parser.add_argument("--limit", type=positive, default=20, help="at most so many (default %(default)s)")
     parser.set_defaults(run=list_runs)
     parser = group.add_parser("show", parents=[common], help="how one run stands")
@@ -56,13 +65,23 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def list_runs(options: argparse.Namespace, output: Output) -> int:
-    """Print the newest runs."""
-    statuses = [status.value for status in ACTIVE] if "active" in options.status else []
-    statuses += [status for status in options.status if status != "active"]
-    found = in_transaction(
-        clients.engine(),
-        lambda c: queries.find_runs(c, statuses=statuses, kind=options.kind, key=options.key, most=options.limit),
+    """Print the runs that match."""
+    statuses = {status for given in options.status for status in _GROUPS.get(given, (given,))}
+    which = RunFilter(
+        statuses=sorted(statuses),
+        kind=options.kind,
+        # The index is on the hash of kind and key.
+        key_hashes=[documents.admission_hash(kind, options.key) for kind in _kinds(options.kind)]
+        if options.key is not None
+        else [],
+        words=options.text,
     )
+
+    def look(connection: Connection) -> list[RunRow]:
+        since = None if options.since is None else database_now(connection) - options.since
+        return pages.runs_page(connection, replace(which, since=since), order=options.order, most=options.limit)
+
+    found = in_transaction(clients.engine(), look)
     if output.as_json:
         output.document(found)
         return exits.OK
@@ -71,7 +90,11 @@ def list_runs(options: argparse.Namespace, output: Output) -> int:
     return exits.OK
 
 
-def _line(run: RunLine) -> tuple[Any, ...]:
+def _kinds(given: str | None) -> list[str]:
+    return [given] if given else sorted(kinds())
+
+
+def _line(run: RunRow) -> tuple[Any, ...]:
     ended = run.jobs_done + run.jobs_dead + run.jobs_cancelled
     return (
         run.run_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -25,7 +26,7 @@ _HELP = {
     "resume": "let a paused run go on",
     "cancel": "end a run; what was recorded stays",
 }
-_ACTIONS: dict[str, Callable[[str, Actor], Run]] = {
+_ACTIONS: dict[str, Callable[..., Run]] = {
     "pause": control.pause,
     "resume": control.resume,
     "cancel": control.cancel,
@@ -68,34 +69,44 @@ def _parser(group: Commands, common: argparse.ArgumentParser, name: str, text: s
 def act(options: argparse.Namespace, output: Output) -> int:
     """Pause, resume or cancel."""
     run = _run(options.run_id)
-    if options.dry_run:
-        return _would(output, run, f"would {options.action}")
-    return _done(output, _ACTIONS[options.action](run.run_id, actor_of(options)))
+    done = _ACTIONS[options.action](run.run_id, _actor(options), dry_run=options.dry_run)
+    return _would(output, run, done, options.action) if options.dry_run else _done(output, done)
 
 
 def recover(options: argparse.Namespace, output: Output) -> int:
     """Recover a stale run, unless it moved since it was looked at."""
     run = _run(options.run_id)
     seen = _moment(options.expect_heartbeat) if options.expect_heartbeat else run.heartbeat_at
+    done = control.recover(
+        run.run_id,
+        _actor(options),
+        resume=options.resume,
+        heartbeat=seen,
+        force=options.force,
+        dry_run=options.dry_run,
+    )
     if options.dry_run:
-        return _would(output, run, f"would {'resume' if options.resume else 'fail'}, heartbeat {moment(seen)}")
-    actor = actor_of(options)
-    return _done(output, control.recover(run.run_id, actor, resume=options.resume, heartbeat=seen, force=options.force))
+        return _would(output, run, done, f"{'resume' if options.resume else 'fail'}, heartbeat {moment(seen)}")
+    return _done(output, done)
 
 
 def retry(options: argparse.Namespace, output: Output) -> int:
     """Do the rest of an ended run."""
     run = _run(options.run_id)
-    if options.dry_run:
-        rest = run.jobs_cancelled + run.jobs_dead
-        return _would(
-            output, run, f"would do {rest} jobs again ({run.jobs_dead} dead, {run.jobs_cancelled} never done)"
-        )
-    done = control.retry_rest(run.run_id, actor_of(options), over_newer=options.over_newer, per_s=options.per_second)
+    done = control.retry_rest(
+        run.run_id,
+        _actor(options),
+        over_newer=options.over_newer,
+        per_s=options.per_second,
+        dry_run=options.dry_run,
+    )
+    rest = f"{run.jobs_cancelled + run.jobs_dead} jobs ({run.jobs_dead} dead, {run.jobs_cancelled} never done)"
     if output.as_json:
-        output.document(done)
+        output.document({"dry_run": f"would do {rest} again", **asdict(done)} if options.dry_run else done)
     elif done.refused:
         output.say(f"refused: {done.refused}", "red")
+    elif options.dry_run:
+        output.say(f"would do {rest} of run {run.run_id} again, in a new run")
     else:
         output.say(
             f"run {done.replay_run_id} does the rest of run {run.run_id} ({len(done.letter_ids)} dead letters in it)"
@@ -117,6 +128,11 @@ def explain_run(options: argparse.Namespace, output: Output) -> int:
     return exits.OK
 
 
+def _actor(options: argparse.Namespace) -> Actor:
+    """A dry run does what it would do and rolls it back, audit entry included: it needs no reason."""
+    return Actor(options.actor, options.reason or "dry run") if options.dry_run else actor_of(options)
+
+
 def _run(given: str) -> Run:
     def look(connection: Connection) -> Run:
         return runs.get(connection, queries.resolve_run_id(connection, given))
@@ -132,11 +148,12 @@ def _done(output: Output, run: Run) -> int:
     return exits.OK
 
 
-def _would(output: Output, run: Run, text: str) -> int:
+def _would(output: Output, run: Run, after: Run, action: str) -> int:
     if output.as_json:
-        output.document({"dry_run": text, "run": run})
+        output.document({"dry_run": f"would {action}", "run": run, "status_after": after.status})
     else:
-        output.say(f"{text}: run {run.run_id}, {run.status.value}, {run.jobs_open} jobs open")
+        changes = f"{run.status.value} → {after.status.value}, {run.jobs_open} jobs open"
+        output.say(f"would {action}: run {run.run_id}, {changes}")
     return exits.OK
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -27,22 +27,51 @@ class Alive(TasksError):
     """The run is not stale: it lives, and recovering it needs ``force``."""
 
 
-def pause(run_id: str, actor: Actor) -> Run:
-    """Hold a running run."""
-    return in_transaction(clients.engine(), lambda c: control.pause(c, run_id, actor))
+class _TakenBack(Exception):
+    """A dry run has come to its end: what it did is rolled back; ``run`` is how the run would stand."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run.run_id)
+        self.run = run
 
 
-def resume(run_id: str, actor: Actor) -> Run:
+def pause(run_id: str, actor: Actor, *, dry_run: bool = False) -> Run:
+    """Hold a running run; ``dry_run`` raises what the act would raise, and changes nothing."""
+    return _steer(lambda c: control.pause(c, run_id, actor), dry_run=dry_run)
+
+
+def resume(run_id: str, actor: Actor, *, dry_run: bool = False) -> Run:
     """Let a paused run go on."""
-    return in_transaction(clients.engine(), lambda c: control.resume(c, run_id, actor))
+    return _steer(lambda c: control.resume(c, run_id, actor), dry_run=dry_run)
 
 
-def cancel(run_id: str, actor: Actor) -> Run:
+def cancel(run_id: str, actor: Actor, *, dry_run: bool = False) -> Run:
     """End a run; what was recorded stays."""
-    return in_transaction(clients.engine(), lambda c: control.cancel(c, run_id, actor))
+    return _steer(lambda c: control.cancel(c, run_id, actor), dry_run=dry_run)
 
 
-def recover(run_id: str, actor: Actor, *, resume: bool, heartbeat: datetime | None = None, force: bool = False) -> Run:
+def _steer(steps: Callable[[Connection], Run], *, dry_run: bool) -> Run:
+    if not dry_run:
+        return in_transaction(clients.engine(), steps)
+
+    def and_back(connection: Connection) -> Run:
+        raise _TakenBack(steps(connection))
+
+    try:
+        return in_transaction(clients.engine(), and_back)
+    except _TakenBack as tried:
+        return tried.run
+
+
+def recover(
+    run_id: str,
+    actor: Actor,
+    *,
+    resume: bool,
+    heartbeat: datetime | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Run:
     """End (``resume=False``) or resume a stale run.
 
     ``heartbeat``  what the operator saw; `runstate.control.Moved` is raised if the run moved since.
@@ -63,7 +92,7 @@ def recover(run_id: str, actor: Actor, *, resume: bool, heartbeat: datetime | No
         failpoints.hit("recover.before_commit", connection)
         return recovered
 
-    return in_transaction(clients.engine(), steps)
+    return _steer(steps, dry_run=dry_run)
 
 
 def discard(letter_id: int, actor: Actor) -> Letter:
@@ -110,13 +139,31 @@ def replay(
     report = Report()
     for run_id, letter_ids in by_run.items():
         if dry_run or actor is None:
-            report.replays.append(Replay(run_id, letter_ids))
+            report.replays.append(_would_replay(run_id, letter_ids, over_newer=over_newer))
         else:
             report.replays.append(_replay_of_run(run_id, letter_ids, actor, per_s=per_s, over_newer=over_newer))
     return report
 
 
-def retry_rest(run_id: str, actor: Actor, *, over_newer: bool = False, per_s: float | None = None) -> Replay:
+def _would_replay(run_id: str, letter_ids: Sequence[int], *, over_newer: bool) -> Replay:
+    """What a replay would come to now; whether it would be admitted is another question."""
+
+    def look(connection: Connection) -> str | None:
+        run = runs.get(connection, run_id)
+        try:
+            _refuse_finish(connection, run_id, letter_ids)
+            if not _inside(run):
+                _refuse_anew(connection, run, over_newer=over_newer)
+        except ReplayRefused as error:
+            return str(error)
+        return None
+
+    return Replay(run_id, letter_ids, refused=in_transaction(clients.engine(), look))
+
+
+def retry_rest(
+    run_id: str, actor: Actor, *, over_newer: bool = False, per_s: float | None = None, dry_run: bool = False
+) -> Replay:
     """Do what a failed or cancelled run left: its dead letters and the jobs it never did, as a new run.
 
     Raises `BadArguments` if there is nothing left, or the run is still active.
@@ -127,6 +174,8 @@ def retry_rest(run_id: str, actor: Actor, *, over_newer: bool = False, per_s: fl
     letter_ids = in_transaction(clients.engine(), lambda c: letters.dead_by_run(c, Filter(run_id=run_id))).get(
         run_id, []
     )
+    if dry_run:
+        return _would_replay(run_id, letter_ids, over_newer=over_newer)
     return _replay_of_run(run_id, letter_ids, actor, per_s=per_s, over_newer=over_newer, rest=True)
 
 
@@ -137,12 +186,8 @@ def _replay_of_run(
 
     def steps(connection: Connection) -> Replay:
         run = runs.get(connection, run_id)
-        if replays.holds_finish(connection, letter_ids):
-            raise ReplayRefused(
-                f"the finish of run {run_id} failed, and it sums up that run's own jobs: it cannot be done in another run. "
-                "Mend the cause and start anew"
-            )
-        inside = run.status in (RunStatus.RUNNING, RunStatus.PAUSED)
+        _refuse_finish(connection, run_id, letter_ids)
+        inside = _inside(run)
         target = run_id if inside else new_run_id
         taken = replays.take_letters(connection, letter_ids, target, actor.name)
         if not taken and not rest:
@@ -150,7 +195,8 @@ def _replay_of_run(
         if inside:
             replays.revive_in_run(connection, run, taken)
         else:
-            _request_replay(connection, run, new_run_id, actor, per_s=per_s, over_newer=over_newer, rest=rest)
+            _refuse_anew(connection, run, over_newer=over_newer)
+            _request_replay(connection, run, new_run_id, actor, per_s=per_s, rest=rest)
         audit.write(
             connection,
             actor,
@@ -173,16 +219,20 @@ def _replay_of_run(
     return done
 
 
-def _request_replay(
-    connection: Connection,
-    run: Run,
-    new_run_id: str,
-    actor: Actor,
-    *,
-    per_s: float | None,
-    over_newer: bool,
-    rest: bool,
-) -> None:
+def _inside(run: Run) -> bool:
+    return run.status in (RunStatus.RUNNING, RunStatus.PAUSED)
+
+
+def _refuse_finish(connection: Connection, run_id: str, letter_ids: Sequence[int]) -> None:
+    if replays.holds_finish(connection, letter_ids):
+        raise ReplayRefused(
+            f"the finish of run {run_id} failed, and it sums up that run's own jobs: it cannot be done in another run. "
+            "Mend the cause and start anew"
+        )
+
+
+def _refuse_anew(connection: Connection, run: Run, *, over_newer: bool) -> None:
+    """Where no new run may do what is left of ``run``.  Locks its row, so no letter may be locked after this."""
     if runs.is_purged(connection, run.run_id):
         raise ReplayRefused(f"run {run.run_id} is so old that its jobs are being forgotten; start it anew")
     if run.active:
@@ -190,6 +240,11 @@ def _request_replay(
     newer = None if over_newer else replays.newer_completed(connection, run)
     if newer is not None:
         raise NewerRun(run.run_id, newer)
+
+
+def _request_replay(
+    connection: Connection, run: Run, new_run_id: str, actor: Actor, *, per_s: float | None, rest: bool
+) -> None:
     runs.insert_request(
         connection,
         Request(

@@ -20,7 +20,8 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Connection
 
 from locks import LockUnavailable, connect, read_epoch, set_epoch_if_absent
-from runstate import nodes, reap, replays, sweep
+from runstate import audit, nodes, reap, replays, sweep
+from runstate.audit import Actor
 from runstate.errors import Fenced, RunstateError
 from runstate.outcomes import Recorded
 from runstate.reap import LostClaim
@@ -87,7 +88,7 @@ class Dispatcher:
         epoch = read_epoch(self._broker)
         if epoch is None or (self._epoch is not None and epoch != self._epoch):
             # Before the new epoch is set: whoever dies in between leaves it for the next to find.
-            forgotten = in_transaction(self._engine, sweep.forget_messages)
+            forgotten = in_transaction(self._engine, _forget_messages)
             metrics.count("holdfast_swept_total", forgotten, step="notice_lost_broker")
             log.warning("Redis was emptied or replaced: %d queued jobs go back to pending", forgotten)
             epoch = set_epoch_if_absent(self._broker)
@@ -201,6 +202,17 @@ class Dispatcher:
         in_transaction(self._engine, nodes.forget_lost)
 
 
+def _forget_messages(connection: Connection) -> int:
+    """With an entry in the audit log: nothing else tells operators that Redis lost everything, for the work just goes on."""
+    forgotten = sweep.forget_messages(connection)
+    if forgotten:
+        reason = "Redis was emptied or replaced: its messages are gone, what was queued goes back to pending"
+        audit.write(
+            connection, Actor("dispatcher", reason), "redis_lost", "redis", {"queued": forgotten}, {"queued": 0}
+        )
+    return forgotten
+
+
 def main() -> int:
     """Run rounds until SIGTERM or SIGINT; the round under way is finished."""
     logs.set_up()
@@ -208,7 +220,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     name = os.environ.get("HOLDFAST_NODE_NAME") or f"dispatcher-{os.getpid()}@{socket.gethostname()}"
-    heartbeat = Heartbeat(name, "dispatcher", [])
+    heartbeat = Heartbeat(name, "dispatcher", tuple)
     heartbeat.start()
     dispatcher = Dispatcher()
     log.info("%s started", name)

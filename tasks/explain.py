@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from locks import LockUnavailable, TokenLock
 from locks.limit_list import list_limits
-from runstate import nodes, runs
+from runstate import alerts, nodes, runs
+from runstate.alerts import Alert
 from runstate.nodes import Node
 from runstate.runs import Run
 from runstate.stale import stale_since
@@ -24,6 +25,9 @@ from tasks.settings import settings
 
 ALIVE_S = 10.0
 """A node that has not beaten for this long is taken for gone."""
+
+EVERYBODYS = ("mysql", "schema", "redis", "broker", "dispatchers", "disk")
+"""Causes of alerts that concern every run that is under way, as `ops health` names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Explanation:
 def explain(run_id: str) -> Explanation:
     """Say why a run stands where it stands.  Raises `runstate.errors.NotFound`, `DatabaseUnavailable`."""
 
-    def look(connection: Connection) -> tuple[Run, Standing, list[Node], int, list[Finding]]:
+    def look(connection: Connection) -> tuple[Run, Standing, list[Node], int, list[Finding], list[Alert]]:
         run = runs.get(connection, run_id)
         kind = kind_named(run.kind)
         neighbours = [other.name for other in kinds_by_queue()[kind.queue]]
@@ -56,9 +60,10 @@ def explain(run_id: str) -> Explanation:
             text = f"stale: neither it nor its queue has moved since {since} UTC; recover it with --resume or --fail"
             stale.append(Finding("stale", text, blocks=True))
         ahead = due_ahead(connection, run_id, neighbours)
-        return run, standing(connection, run_id), nodes.all_nodes(connection), ahead, stale
+        firing = alerts.firing(connection)
+        return run, standing(connection, run_id), nodes.all_nodes(connection), ahead, stale, firing
 
-    run, jobs, alive, ahead, stale = in_transaction(clients.engine(), look)
+    run, jobs, alive, ahead, stale, firing = in_transaction(clients.engine(), look)
     found = [
         *stale,
         *_by_status(run),
@@ -67,6 +72,7 @@ def explain(run_id: str) -> Explanation:
         *_queue(run, ahead),
         *_limits(run),
         *_jobs(run, jobs),
+        *_alerts(run, firing),
     ]
     return Explanation(run, tuple(sorted(found, key=lambda finding: not finding.blocks)))
 
@@ -98,7 +104,12 @@ def _processes(run: Run, all_nodes: list[Node]) -> Iterator[Finding]:
     if workers:
         yield Finding("workers", f"workers on queue {queue}: {', '.join(workers)}")
     else:
-        yield Finding("no_worker", f"no worker consumes queue {queue}: start its pool", blocks=True)
+        yield Finding(
+            "no_worker",
+            f"no worker consumes queue {queue}: start its pool with `make up`, or have another worker take its work meanwhile: "
+            f"`celery -A tasks control add_consumer {queue} --destination WORKER`",
+            blocks=True,
+        )
     if not any(node.role == "dispatcher" for node in alive):
         yield Finding(
             "no_dispatcher", "no dispatcher is alive: retries, lost messages and lost claims wait for one", blocks=True
@@ -152,6 +163,30 @@ def _limits(run: Run) -> Iterator[Finding]:
         for use in key.limits:
             if use.left == 0 and use.limit.period_s > 60:
                 yield Finding("limit_used_up", f"{key.key}: {use.limit} is used up")
+
+
+def _alerts(run: Run, firing: list[Alert]) -> Iterator[Finding]:
+    for alert in firing:
+        if concerns(alert, run):
+            state = "fires" if alert.status == "firing" else "has fired, and is recovering,"
+            yield Finding("alert", f"alert {alert.cause!r} {state} since {alert.fired_at} UTC: {alert.found}")
+
+
+def concerns(alert: Alert, run: Run) -> bool:
+    """Whether an alert has to do with a run: it names the run; or what every run needs, its queue or its kind, is in trouble."""
+    if run.run_id in alert.found:
+        return True
+    if run.ended:
+        return False
+    kind = kind_named(run.kind)
+    return alert.cause in {
+        *EVERYBODYS,
+        f"workers on {kind.queue}",
+        f"work on {kind.queue}",
+        f"backlog of {kind.name}",
+        f"failures of {kind.name}",
+        *(("starts", f"workers on {settings().control_queue}") if run.status is RunStatus.REQUESTED else ()),
+    }
 
 
 def _jobs(run: Run, jobs: Standing) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from celery import bootsteps
@@ -23,14 +23,17 @@ log = logging.getLogger("holdfast.heartbeat")
 
 
 class Heartbeat:
-    """A thread with an engine of its own: it shares no lock with what a fork may copy in mid-use."""
+    """A thread with an engine of its own: it shares no lock with what a fork may copy in mid-use.
 
-    def __init__(self, name: str, role: str, queues: Sequence[str]) -> None:
+    ``queues``  asked at every beat: an operator may have a worker take from another queue while its pool is down
+    """
+
+    def __init__(self, name: str, role: str, queues: Callable[[], Sequence[str]]) -> None:
+        self._queues = queues
         self._identity: dict[str, Any] = {
             "name": name,
             "boot": BOOT,
             "role": role,
-            "queues": tuple(queues),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }
@@ -55,7 +58,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                in_transaction(self._engine, lambda c: nodes.beat(c, **self._identity))
+                in_transaction(self._engine, lambda c: nodes.beat(c, queues=self._queues(), **self._identity))
             except RunstateError as error:
                 log.warning("no heartbeat: %s", error)
             except Exception:
@@ -70,7 +73,17 @@ class NodeHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
     requires: ClassVar = {"celery.worker.components:Pool"}
 
     def start(self, worker: Any) -> None:
-        heartbeat = Heartbeat(worker.hostname, "worker", sorted(worker.app.amqp.queues.consume_from))
+        taken = tuple(sorted(worker.app.amqp.queues.consume_from))
+
+        def queues() -> tuple[str, ...]:
+            nonlocal taken
+            # `add_consumer` changes the consumer, not the application.  None while the broker is away: then as it was.
+            consumer = getattr(getattr(worker, "consumer", None), "task_consumer", None)
+            if consumer is not None:
+                taken = tuple(sorted(queue.name for queue in consumer.queues))
+            return taken
+
+        heartbeat = Heartbeat(worker.hostname, "worker", queues)
         heartbeat.start()
         # Not in this step's stop(): that comes first in a warm shutdown, while the children still finish their jobs, and a
         # child that crashed then would count as a lost node.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from ops.alerts.causes import consequences, same_server
 from ops.alerts.channels import channel_names
 from ops.alerts.hysteresis import Event, step
 from ops.checks import Check, ok
@@ -15,6 +16,7 @@ from runstate import alerts
 from runstate.alerts import Alert
 from runstate.transaction import in_transaction
 from tasks import clients
+from tasks.registry import kinds_by_queue
 from tasks.settings import settings
 
 log = logging.getLogger("holdfast.alerts")
@@ -32,6 +34,12 @@ def remember(checks: Sequence[Check]) -> list[tuple[Event, Alert]]:
     """Move every cause by what was found, and write notices for what changed: ``(event, alert)`` each."""
     limits = settings().alerts
     by_name = {check.name: check for check in checks}
+    follows = consequences(
+        checks,
+        {queue: [kind.name for kind in kinds] for queue, kinds in kinds_by_queue().items()},
+        settings().control_queue,
+        one_redis=same_server(settings().redis_url, settings().broker_url),
+    )
 
     def steps(connection: Connection) -> list[tuple[Event, Alert]]:
         before = alerts.find_alerts(connection, lock=True)
@@ -42,6 +50,9 @@ def remember(checks: Sequence[Check]) -> list[tuple[Event, Alert]]:
             check = by_name.get(name) or ok(name, "nothing to be seen of it")
             if name not in before and check.level == "ok":
                 continue
+            if name in follows and (name not in before or before[name].status in ("ok", "pending")):
+                # Its patience begins when its cause is mended.  One that fires already goes on by its own hysteresis.
+                check = ok(name, f"no alert of its own: {check.found}")
             alert, event = step(before.get(name), check, now, patience_s=limits.patience_s, calm_s=limits.calm_s)
             moved.append(alert)
             if event is not None:

@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 from ops.alerts.look import look_if_due, remember
 from ops.alerts.outbox import send_due
 from ops.alerts.watcher import Watcher
-from ops.checks import fail, ok
+from ops.checks import fail, ok, warn
 from ops.health import all_checks
 from runstate import alerts, nodes
 from runstate.audit import Actor
@@ -23,7 +23,8 @@ from runstate.transaction import in_transaction
 from stack.endpoints import free_port
 from stack.private import Servers
 from tasks import clients, control
-from tests.integration.machinery import execute, planned, query, work_off
+from tasks.registry import kinds_by_queue
+from tests.integration.machinery import execute, planned, query, request, work_off
 from tests.integration.ops_command import Ops
 from tests.kinds import BRITTLE, KEYED
 
@@ -97,7 +98,14 @@ def stale() -> None:
     )
 
 
+def everybody() -> None:
+    """Two dispatchers and a worker on every queue: what is bad now is bad for a reason of its own."""
+    two_dispatchers()
+    beat("w", "worker", *kinds_by_queue(), "control")
+
+
 def backlog() -> None:
+    everybody()
     run_id = planned(KEYED, n=1, key="backlog")
     execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 90 SECOND WHERE run_id = :r AND job_no = 1", r=run_id)
 
@@ -105,6 +113,21 @@ def backlog() -> None:
 def paused() -> None:
     run_id = planned(KEYED, n=1, do={"fails": 1, "error": "resource"}, key="paused")
     work_off(KEYED, run_id)
+
+
+def waiting_start() -> None:
+    everybody()
+    run_id = request(KEYED, key="waiting")
+    execute("UPDATE runs SET requested_at = NOW(6) - INTERVAL 90 SECOND WHERE run_id = :r", r=run_id)
+
+
+def wedged_queue() -> None:
+    everybody()
+    run_id = planned(KEYED, n=1, key="wedged")
+    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 2 HOUR, claimed_at = due_at WHERE run_id = :r", r=run_id)
+    execute(
+        "UPDATE runs SET heartbeat_at = NOW(6) - INTERVAL 2 HOUR, started_at = heartbeat_at WHERE run_id = :r", r=run_id
+    )
 
 
 def end_all() -> None:
@@ -128,6 +151,8 @@ def discard_all() -> None:
         ("stale runs", stale, end_all),
         ("backlog of keyed", backlog, end_all),
         ("paused by system", paused, end_all),
+        ("starts", waiting_start, lambda: execute("DELETE FROM runs")),
+        ("work on imports", wedged_queue, end_all),
     ],
 )
 def test_each_cause_fires_and_clears(cause: str, break_it: Callable[[], object], mend_it: Callable[[], object]) -> None:
@@ -141,17 +166,74 @@ def test_each_cause_fires_and_clears(cause: str, break_it: Callable[[], object],
     assert status(cause) == "ok"
 
 
-def test_redis_and_the_broker_fire_and_clear(servers: Servers) -> None:
-    """One cause each; what MySQL tells goes on meanwhile."""
+def firing() -> set[str]:
+    """What fires now."""
+    return {alert.cause for alert in in_transaction(clients.engine(), alerts.firing)}
+
+
+def test_redis_fires_once_and_clears(servers: Servers) -> None:
+    """Locks and messages in one server are one cause; what waits meanwhile calls for nobody of its own."""
+    everybody()
+    waiting_start()
+    backlog()
     servers.valkey.kill()
     try:
+        # Looking takes seconds while Redis is away, and nodes must not grow old meanwhile.
+        everybody()
         look()
-        assert (status("redis"), status("broker")) == ("firing", "firing")
+        assert firing() - {"dispatchers", "workers on imports"} == {"redis"}
     finally:
         servers.valkey.start()
+    everybody()
     look()
     look()
-    assert (status("redis"), status("broker")) == ("ok", "ok")
+    assert status("redis") == "ok"
+    assert "starts" in firing(), "its own patience begins when what was behind it is mended"
+
+
+def test_a_broker_of_its_own_is_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the messages are in another server than the locks, either is told of."""
+    monkeypatch.setenv("CELERY_BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
+    clients.reset()
+    for _ in range(2):
+        remember([ok("redis", "locks"), fail("broker", "away", "mend it"), warn("starts", "wait", "see")])
+    assert firing() == {"broker"}
+
+
+def test_the_disk_fires_and_clears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Free room below the threshold, and above it again."""
+    for threshold, expected in ((1.1, "firing"), (0.0, "ok")):
+        monkeypatch.setattr("ops.trouble.DISK_WARN", threshold)
+        monkeypatch.setattr("ops.trouble.DISK_FAIL", threshold)
+        look()
+        look()
+        assert status("disk") in ({"firing"} if expected == "firing" else {"ok"})
+
+
+def test_what_is_behind_another_cause_is_told_once_that_is_mended() -> None:
+    """A missing pool is one alert; if its backlog outlives it, that is another."""
+    for _ in range(3):
+        remember([fail("workers on imports", "none", "start it"), warn("backlog of keyed", "old", "more of them")])
+    assert firing() == {"workers on imports"}
+    for _ in range(3):
+        remember([ok("workers on imports", "1"), warn("backlog of keyed", "old", "more of them")])
+    assert firing() == {"backlog of keyed"}
+
+
+def test_what_fires_already_is_not_cleared_by_a_worse_cause() -> None:
+    """A backlog that was told of goes on when its pool dies, too."""
+    for _ in range(2):
+        remember([warn("backlog of keyed", "old", "more of them")])
+    for _ in range(3):
+        remember([fail("workers on imports", "none", "start it"), warn("backlog of keyed", "old", "more of them")])
+    assert firing() == {"workers on imports", "backlog of keyed"}
+
+
+def test_a_pool_that_is_off_on_purpose_calls_nobody() -> None:
+    """A queue without a worker and without work is shown by `ops health`, and is no alert."""
+    for _ in range(3):
+        remember([warn("workers on sync", "none, and nothing waits for one", "start one")])
+    assert firing() == set()
 
 
 class Endpoint:

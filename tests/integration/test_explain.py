@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from locks import TokenLock
+from ops.alerts.look import remember
+from ops.checks import fail, warn
+from ops.health import all_checks
 from runstate import nodes
+from runstate.alerts import Alert
 from runstate.audit import Actor
 from runstate.transaction import in_transaction
 from stack.private import Servers
 from tasks import clients, control
 from tasks.envelope import run_jobs
-from tasks.explain import explain
-from tests.integration.machinery import execute, planned, request, work_off
-from tests.kinds import KEYED
+from tasks.explain import concerns, explain
+from tests.integration.machinery import execute, planned, request, run_of, work_off
+from tests.kinds import FREE, KEYED
 
 pytestmark = pytest.mark.usefixtures("machinery")
+NOW = datetime(2026, 1, 1)  # noqa: DTZ001 - the database's times are naive UTC
 
 
 def codes(run_id: str) -> dict[str, str]:
@@ -82,3 +89,37 @@ def test_a_broker_that_is_away_blocks(servers: Servers) -> None:
     servers.valkey.kill()
     assert "broker_away" in codes(run_id)
     servers.valkey.start()
+
+
+def test_alerts_that_concern_the_run_are_told() -> None:
+    """What fires for its queue, its kind, for everybody, or names it; nothing of other queues and kinds."""
+    run_id = planned(KEYED, n=1)
+    fired = [
+        fail("workers on imports", "none", "x"),
+        fail("workers on email", "none", "x"),
+        fail("dispatchers", "none beats", "x"),
+        warn("failures of keyed", "9 of 20", "x"),
+        warn("failures of import", "9 of 20", "x"),
+        fail("stuck runs", f"{run_id} for 2 h", "x"),
+        fail("paused by system", "somebody else", "x"),
+    ]
+    for _ in range(3):
+        remember(fired)
+        execute("UPDATE alerts SET since = since - INTERVAL 1 DAY")
+    told = [finding.text.split("'")[1] for finding in explain(run_id).findings if finding.code == "alert"]
+    assert sorted(told) == ["dispatchers", "failures of keyed", "stuck runs", "workers on imports"]
+
+
+def test_the_alerts_are_called_as_the_checks_are() -> None:
+    """Every cause that `explain` looks for is one that `ops health` makes for this run."""
+    run_id = planned(KEYED, n=1)
+    execute("UPDATE jobs SET due_at = NOW(6) - INTERVAL 1 MINUTE WHERE job_no = 1")
+    work_off(FREE, planned(FREE, n=1))
+    execute("UPDATE job_attempts SET started_at = NOW(6)")
+    run = run_of(run_id)
+    made = {check.name for check in all_checks()}
+    concerning = {name for name in made if concerns(Alert(name, "firing", "fail", "", "", NOW, NOW, NOW), run)}
+    everybodys = {"mysql", "redis", "broker", "disk", "dispatchers"}
+    its_own = {"workers on imports", "work on imports", "backlog of keyed", "failures of keyed"}
+    assert concerning == everybodys | its_own
+    assert {"failures of free", "workers on email"} <= made - concerning

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ops import trouble
+from ops.alerts.causes import consequences, same_server
 from ops.alerts.channels import headline, slack_body
 from ops.alerts.hysteresis import Event, step
 from ops.checks import Check, Level, fail, ok, warn
@@ -117,3 +118,34 @@ def test_what_others_wrote_cannot_call_everybody() -> None:
     assert "&lt;!here&gt; &amp; co" in text
     assert headline(notice).startswith("[ALERT] ")
     assert warn("a", "b", "c").level == "warn"
+
+
+KINDS_OF = {"imports": ["import", "keyed"], "email": ["campaign"], "control": []}
+EVERY = {"work on imports", "backlog of import", "backlog of keyed"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "follow"),
+    [
+        ((), set()),
+        (("workers on imports",), EVERY),
+        (("workers on control",), {"starts", "work on control"}),
+        (("redis",), {"broker"}),
+        (("broker",), {*EVERY, "work on email", "work on control", "backlog of campaign", "starts"}),
+        (("dispatchers",), {"backlog of import", "backlog of keyed", "backlog of campaign"}),
+        (("stale runs", "disk", "new dead letters"), set()),
+    ],
+)
+def test_what_follows_from_what(failed: tuple[str, ...], follow: set[str]) -> None:
+    """One alert per cause: what is bad only because of another thing is not a cause."""
+    checks = [fail(name, "broken", "mend it") for name in failed]
+    assert consequences(checks, KINDS_OF, "control", one_redis=True) == follow
+
+
+def test_another_redis_for_messages_is_another_cause() -> None:
+    """The broker follows from Redis only where it is the same server."""
+    checks = [fail("redis", "away", "mend it"), fail("broker", "away", "mend it")]
+    assert "broker" not in consequences(checks, {}, "control", one_redis=False)
+    assert same_server("redis://:pw@a:6379/0", "redis://:pw@a:6379/1")
+    assert not same_server("redis://a:6379/0", "redis://a:6380/0")
+    assert not same_server("memory://", "memory://")
