@@ -79,7 +79,8 @@ runs = Table(
     Index("ix_runs_status_publish_due", "status", "publish_due_at"),
     Index("ix_runs_requested", "requested_at"),
     Index("ix_runs_status_requested", "status", "requested_at"),
-    Index("ix_runs_kind_requested", "kind", "requested_at"),
+    Index("ix_runs_kind_status_requested", "kind", "status", "requested_at"),
+    Index("ix_runs_kind_status_finished", "kind", "status", "finished_at"),
     Index("ix_runs_admission", "admission_hash", "finished_at"),
     Index("ix_runs_leftovers", "leftovers"),
     Index("ix_runs_parent", "parent_run_id"),
@@ -184,7 +185,7 @@ job_attempts = Table(
     Column("error_class", text_key(191)),
     Column("error", Text),
     # What ended in an hour, without reading a row; a run's newest failures among a million attempts.
-    Index("ix_job_attempts_started", "started_at", "outcome", "duration_ms"),
+    Index("ix_job_attempts_started", "started_at", "outcome", "duration_ms", "peak_memory_kb"),
     Index("ix_job_attempts_run", "run_id", "outcome", "started_at"),
     **INNODB,
 )
@@ -215,6 +216,7 @@ dead_letters = Table(
     # With the run, so that letters are grouped and counted by trouble and by run without reading one.
     Index("ix_dead_letters_status", "status", "kind", "fingerprint", "run_id"),
     Index("ix_dead_letters_error_class", "error_class", "status", "kind", "fingerprint", "run_id"),
+    Index("ix_dead_letters_run", "run_id", "status", "kind", "fingerprint"),
     Index("ix_dead_letters_replay", "replay_run_id"),
     Index("ix_dead_letters_resolved", "resolved_at"),
     **INNODB,
@@ -234,6 +236,7 @@ audit_log = Table(
     Index("ix_audit_subject", "subject"),
     Index("ix_audit_at", "at"),
     Index("ix_audit_actor", "actor"),
+    Index("ix_audit_action", "action"),
     **INNODB,
 )
 

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
-from runstate import documents
+from runstate import documents, letters
 from runstate.letters import Filter
+from runstate.run_order import Order, Place, RunFilter, ids_of_page, sorted_by
 from runstate.statuses import RunStatus
 
 SEARCHED = 10_000
 """A text is looked for in this many runs, the first in the order of the list: no index finds the middle of a text."""
 _SAFE_ID = re.compile(r"[0-9a-f]{4}[0-9a-f-]{0,32}\Z")
 _RUN_COLUMNS = (
-    "run_id, kind, admission_key, status, jobs_total, jobs_done, jobs_dead, jobs_cancelled, requested_at, requested_by,"
-    " started_at, finished_at, reason, TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) / 1e6 AS heartbeat_age_s,"
-    " TIMESTAMPDIFF(MICROSECOND, started_at, COALESCE(finished_at, NOW(6))) / 1e6 AS took_s"
+    "run_id, kind, admission_key, status, jobs_total, jobs_done, jobs_dead, jobs_cancelled, runs.requested_at, requested_by,"
+    " started_at, runs.finished_at, reason, TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) / 1e6 AS heartbeat_age_s,"
+    " TIMESTAMPDIFF(MICROSECOND, started_at, COALESCE(runs.finished_at, NOW(6))) / 1e6 AS took_s"
 )
-Order = Literal["newest", "oldest", "finished"]
-_ORDERS: Mapping[str, tuple[str, str, str]] = {
-    "newest": ("requested_at", "DESC", "<"),
-    "oldest": ("requested_at", "ASC", ">"),
-    "finished": ("finished_at", "DESC", "<"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,63 +47,32 @@ class RunRow:
     took_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs: all that match everything that is given.  ``key_hashes``: of the key, one for each kind it may be of."""
-
-    statuses: Sequence[str] = ()
-    kind: str | None = None
-    key_hashes: Sequence[str] = ()
-    since: datetime | None = None
-    until: datetime | None = None
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page begins: after the row with this time and id."""
-
-    at: datetime
-    run_id: str
-
-
 def runs_page(
     connection: Connection, which: RunFilter, *, order: Order = "newest", after: Place | None = None, most: int = 50
 ) -> list[RunRow]:
     """A page of runs, ``most`` at most."""
-    column, direction, beyond = _ORDERS[order]
-    wanted, values = ["1 = 1"], dict[str, Any]()
-    for name, condition, value in (
-        ("statuses", "status IN :statuses", list(which.statuses)),
-        ("kind", "kind = :kind", which.kind),
-        ("hashes", "admission_hash IN :hashes", list(which.key_hashes)),
-        ("since", "requested_at >= :since", which.since),
-        ("until", "requested_at < :until", which.until),
-    ):
-        if value:
-            wanted.append(condition)
-            values[name] = value
-    if order == "finished":
-        wanted.append("finished_at IS NOT NULL")
-    if after is not None:
-        wanted.append(f"({column} {beyond} :at OR ({column} = :at AND run_id > :after_id)) AND {column} {beyond}= :at")
-        values |= {"at": after.at, "after_id": after.run_id}
-    sorted_by = f"ORDER BY {column} {direction}, run_id"
     # The ids first, out of an index: a run's row is long, and most of those that are passed over are not shown.
-    ids = f"SELECT run_id FROM runs WHERE {' AND '.join(wanted)} {sorted_by} LIMIT :ids"
+    ids, values = ids_of_page(which, order, after, _kinds(connection), SEARCHED if which.words else most)
     narrowed = ""
-    values |= {"ids": most, "most": most}
     if which.words:
         narrowed = (
             "WHERE (run_id LIKE :start OR admission_key LIKE :part OR reason LIKE :part OR requested_by LIKE :part)"
         )
-        values |= {"ids": SEARCHED, "part": f"%{_literally(which.words)}%", "start": f"{_literally(which.words)}%"}
-    statement = f"SELECT {_RUN_COLUMNS} FROM runs JOIN ({ids}) page USING (run_id) {narrowed} {sorted_by} LIMIT :most"
-    rows = connection.execute(_expanding(statement, values), values).mappings().all()
+        values |= {"part": f"%{_literally(which.words)}%", "start": f"{_literally(which.words)}%"}
+    statement = (
+        f"SELECT {_RUN_COLUMNS} FROM runs JOIN ({ids}) page USING (run_id) {narrowed} {sorted_by(order, 'runs.')}"
+        " LIMIT :most"
+    )
+    rows = connection.execute(_expanding(statement, values), values | {"most": most}).mappings().all()
     found = [_as_row(row) for row in rows]
     if which.words and after is None and _SAFE_ID.match(which.words) and len(found) < most:
         found += _by_id(connection, which.words, {row.run_id for row in found}, most - len(found))
     return found
+
+
+def _kinds(connection: Connection) -> list[str]:
+    """Every kind that there are runs of, those that nobody knows any more among them: a jump from one to the next."""
+    return [str(kind) for kind in connection.scalars(text("SELECT DISTINCT kind FROM runs"))]
 
 
 def _by_id(connection: Connection, start: str, known: set[str], most: int) -> list[RunRow]:
@@ -191,45 +155,10 @@ class LetterGroup:
 
 
 def letter_groups(connection: Connection, which: Filter, *, most: int = 100) -> list[LetterGroup]:
-    """The most frequent troubles first.
-
-    Counted in the index alone: a fingerprint stands for a kind, an error class and a message, which one letter tells.
-    """
-    where, values = which.where()
-    groups = connection.execute(
-        _expanding(
-            "SELECT kind, fingerprint, COUNT(*) AS count, MIN(id) AS first_id, MAX(id) AS last_id FROM dead_letters"
-            f" WHERE {where} GROUP BY kind, fingerprint ORDER BY count DESC, kind, fingerprint LIMIT :most",
-            values,
-        ),
-        values | {"most": most},
-    ).all()
-    ids = sorted({row.first_id for row in groups} | {row.last_id for row in groups})
-    if not ids:
-        return []
-    told = {
-        row.id: row
-        for row in connection.execute(
-            text(
-                "SELECT id, error_class, LEFT(error, 400) AS error, first_failed_at, created_at FROM dead_letters"
-                " WHERE id IN :ids"
-            ).bindparams(bindparam("ids", expanding=True)),
-            {"ids": ids},
-        )
-    }
-    # READ COMMITTED: a letter may have been purged between the two reads.
+    """The most frequent troubles first."""
     return [
-        LetterGroup(
-            row.kind,
-            row.fingerprint,
-            int(row._mapping["count"]),
-            told[row.last_id].error_class,
-            told[row.last_id].error,
-            told[row.first_id].first_failed_at,
-            told[row.last_id].created_at,
-        )
-        for row in groups
-        if row.first_id in told and row.last_id in told
+        LetterGroup(g.kind, g.fingerprint, g.count, g.error_class, g.example, g.first_failed_at, g.last_failed_at)
+        for g in letters.groups(connection, which, most=most)
     ]
 
 
@@ -245,14 +174,18 @@ class Spread:
 def letters_by_run(connection: Connection, which: Filter, *, most: int = 10) -> Spread:
     """What a replay or a discard of all that match would take."""
     where, values = which.where()
-    by_run = f"SELECT run_id, COUNT(*) AS letters FROM dead_letters WHERE {where} GROUP BY run_id"
-    total = connection.execute(
-        _expanding(f"SELECT COUNT(*) AS runs, COALESCE(SUM(letters), 0) AS letters FROM ({by_run}) r", values), values
-    ).one()
-    largest = connection.execute(
-        _expanding(f"{by_run} ORDER BY letters DESC, run_id LIMIT :most", values), values | {"most": most}
-    )
-    return Spread(int(total.letters), int(total.runs), [(row.run_id, int(row.letters)) for row in largest])
+    # Counted once: the windows are over the groups, before the limit.
+    rows = connection.execute(
+        _expanding(
+            "SELECT run_id, COUNT(*) AS letters, COUNT(*) OVER () AS runs, SUM(COUNT(*)) OVER () AS total"
+            f" FROM dead_letters{which.index()} WHERE {where} GROUP BY run_id ORDER BY letters DESC, run_id LIMIT :most",
+            values,
+        ),
+        values | {"most": most},
+    ).all()
+    if not rows:
+        return Spread(0, 0, [])
+    return Spread(int(rows[0].total), int(rows[0].runs), [(row.run_id, int(row.letters)) for row in rows])
 
 
 @dataclass(frozen=True, slots=True)

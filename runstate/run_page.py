@@ -9,6 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from runstate.active import BY_STATE
+
+_ATTEMPTS = "job_attempts FORCE INDEX (ix_job_attempts_run) WHERE run_id = :run_id AND outcome ="
+_JOBS = f"jobs {BY_STATE} WHERE run_id = :run_id AND state ="
 PACE_S = 60
 """A run's pace is what it got done in so many seconds."""
 NOT_DONE = ("retry", "dead", "crashed", "lost", "snooze", "stopped", "cancelled", "recovered")
@@ -44,10 +48,9 @@ def pulse(connection: Connection, run_id: str) -> Pulse:
     """Read the pulse of a run."""
     row = connection.execute(
         text(
-            "SELECT (SELECT COUNT(*) FROM jobs WHERE run_id = :run_id AND state = 'queued') AS out_,"
-            " (SELECT COUNT(*) FROM jobs WHERE run_id = :run_id AND state = 'running') AS in_hand,"
-            " (SELECT MIN(due_at) FROM jobs WHERE run_id = :run_id AND state = 'pending') AS next_due_at,"
-            " (SELECT COUNT(*) FROM job_attempts WHERE run_id = :run_id AND outcome = 'done'"
+            f"SELECT (SELECT COUNT(*) FROM {_JOBS} 'queued') AS out_, (SELECT COUNT(*) FROM {_JOBS} 'running') AS in_hand,"
+            f" (SELECT due_at FROM {_JOBS} 'pending' ORDER BY due_at LIMIT 1) AS next_due_at,"
+            f" (SELECT COUNT(*) FROM {_ATTEMPTS} 'done'"
             "   AND started_at > NOW(6) - INTERVAL :pace_s SECOND) AS lately,"
             " (SELECT TIMESTAMPDIFF(MICROSECOND, started_at, NOW(6)) / 1e6 FROM runs WHERE run_id = :run_id) AS age_s"
         ),
@@ -69,7 +72,7 @@ def attempts_page(connection: Connection, run_id: str, *, failed: bool = False, 
     newest = "ORDER BY started_at DESC LIMIT :most"
     of_each = " UNION ALL ".join(
         "(SELECT job_no, claim_no, worker, started_at, duration_ms, peak_memory_kb, outcome, error_class, LEFT(error, 600)"
-        f" AS error FROM job_attempts WHERE run_id = :run_id AND outcome = '{way}' {newest})"
+        f" AS error FROM {_ATTEMPTS} '{way}' {newest})"
         for way in ways
     )
     rows = connection.execute(text(f"{of_each} {newest}"), {"run_id": run_id, "most": most}).mappings()
@@ -82,8 +85,7 @@ def outcome_counts(connection: Connection, run_id: str, *, most: int = 10_000) -
         text(
             "SELECT "
             + ", ".join(
-                f"(SELECT COUNT(*) FROM (SELECT 1 FROM job_attempts WHERE run_id = :run_id AND outcome = '{way}' LIMIT :most) x)"
-                f" AS `{way}`"
+                f"(SELECT COUNT(*) FROM (SELECT 1 FROM {_ATTEMPTS} '{way}' LIMIT :most) x) AS `{way}`"
                 for way in NOT_DONE
             )
         ),
