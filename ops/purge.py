@@ -11,11 +11,11 @@ from ops import exits
 from ops.actor import actor_of, add_actor
 from ops.output import Output
 from ops.parsers import Commands
-from runstate import audit, purge
+from runstate import audit
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.errors import BadArguments
-from tasks.retention import PARTS, batches, keep_policy
+from tasks.retention import batches, count_old, keep_policy, parts
 
 _DAYS = {
     "runs_days": "runs that completed, were cancelled or refused",
@@ -42,7 +42,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> int:
     """Say what would go, or let it go."""
     keep = keep_policy({name: getattr(options, name) for name in _DAYS})
-    old = in_transaction(clients.engine(), lambda c: purge.count_old(c, keep))
+    old = in_transaction(clients.engine(), lambda c: count_old(c, keep))
     if options.dry_run:
         if output.as_json:
             output.document({"dry_run": old, "keep": keep})
@@ -52,10 +52,10 @@ def run(options: argparse.Namespace, output: Output) -> int:
     actor = actor_of(options)
     # Before the first row goes: whoever is interrupted has said why all the same.
     in_transaction(clients.engine(), lambda c: audit.write(c, actor, "purge", "retention", old, keep.values()))
-    forgotten = dict.fromkeys(PARTS, 0)
+    forgotten = dict.fromkeys(parts(), 0)
     shown = Console(stderr=True)
     with shown.status("…") if shown.is_terminal else nullcontext() as status:
-        for part in PARTS:
+        for part in parts():
             for rows in batches(part, keep):
                 forgotten[part] += rows
                 if status is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from runstate import alerts
+from runstate.old_rows import Aged, OfRuns
 
 BATCH_ROWS = 1000
 KEYED_DAYS = 30
@@ -29,10 +30,14 @@ _OLD_RUNS = (
     f" AND NOT EXISTS (SELECT 1 FROM dead_letters l WHERE l.run_id = r.run_id AND l.{_UNDECIDED})"
     f" AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent_run_id = r.run_id AND c.{_ACTIVE})"
 )
-_OLD_LETTERS = (
-    "FROM dead_letters WHERE status IN ('replayed', 'discarded') AND resolved_at < NOW(6) - INTERVAL :letters_days DAY"
+AGED = (
+    Aged(
+        "dead_letters",
+        "status IN ('replayed', 'discarded') AND resolved_at < NOW(6) - INTERVAL :letters_days DAY",
+    ),
+    Aged("audit_log", "at < NOW(6) - INTERVAL :audit_days DAY"),
 )
-_OLD_AUDIT = "FROM audit_log WHERE at < NOW(6) - INTERVAL :audit_days DAY"
+"""What goes by its age alone; kinds of job add theirs (`JobKind.old_rows`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +62,22 @@ class Keep:
         }
 
 
-def count_old(connection: Connection, keep: Keep) -> dict[str, int]:
+def count_old(connection: Connection, keep: Keep, aged: Sequence[Aged] = AGED) -> dict[str, int]:
     """How much a purge would forget now, by table (for a dry run)."""
-    counts = {
-        "runs": f"SELECT COUNT(*) {_OLD_RUNS}",
-        "dead_letters": f"SELECT COUNT(*) {_OLD_LETTERS}",
-        "audit_log": f"SELECT COUNT(*) {_OLD_AUDIT}",
-    }
-    found = {name: int(connection.scalar(text(query), keep.values()) or 0) for name, query in counts.items()}
+    days = keep.values()
+    found = {"runs": int(connection.scalar(text(f"SELECT COUNT(*) {_OLD_RUNS}"), days) or 0)}
     for table in ("jobs", "job_attempts"):
-        query = f"SELECT COUNT(*) FROM {table} t JOIN (SELECT r.run_id {_OLD_RUNS}) o ON o.run_id = t.run_id"
-        found[table] = int(connection.scalar(text(query), keep.values()) or 0)
-    return found
+        found[table] = count_of_old_runs(connection, keep, OfRuns(table))
+    return found | {one.table: one.count(connection, days) for one in aged}
+
+
+def count_of_old_runs(connection: Connection, keep: Keep, rows: OfRuns, kind: str | None = None) -> int:
+    """How many rows of one table the runs have that a purge would forget now; ``kind``: those of this kind."""
+    query = (
+        f"SELECT COUNT(*) FROM {rows.table} t JOIN (SELECT r.run_id, r.kind {_OLD_RUNS}) o ON o.run_id = t.{rows.column}"
+        " WHERE :kind IS NULL OR o.kind = :kind"
+    )
+    return int(connection.scalar(text(query), keep.values() | {"kind": kind}) or 0)
 
 
 def marked_runs(connection: Connection, most: int) -> dict[str, str]:
@@ -140,27 +149,6 @@ def _these(statement: str) -> TextClause:
     return text(statement).bindparams(bindparam("run_ids", expanding=True))
 
 
-def forget_letters(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -> int:
-    """Delete up to ``most`` letters that were decided about long ago."""
-    return _delete(connection, "dead_letters", _OLD_LETTERS, keep, most)
-
-
-def forget_audit(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -> int:
-    """Delete up to ``most`` old entries of the audit log."""
-    return _delete(connection, "audit_log", _OLD_AUDIT, keep, most)
-
-
 def forget_notices(connection: Connection, keep: Keep, most: int = BATCH_ROWS) -> int:
     """Delete up to ``most`` notices of alerts that are as old as the audit log may become."""
     return alerts.forget_notices(connection, keep.audit_days, most)
-
-
-def _delete(connection: Connection, table: str, old: str, keep: Keep, most: int) -> int:
-    # Found without a lock, deleted by primary key: a scan that deletes would lock what it only looks at.
-    ids: Sequence[int] = [
-        row.id for row in connection.execute(text(f"SELECT id {old} LIMIT :most"), keep.values() | {"most": most})
-    ]
-    if not ids:
-        return 0
-    places = ", ".join(str(int(number)) for number in ids)
-    return connection.execute(text(f"DELETE FROM {table} WHERE id IN ({places})")).rowcount

@@ -89,6 +89,14 @@ class Backoff:
             )
 
 
+class OldRows(Protocol):
+    """What retention forgets of one table: `runstate.old_rows.OfRuns`, with their run, or `Aged`, by their age alone."""
+
+    @property
+    def table(self) -> str:
+        """Its name."""
+
+
 def _no_key(_args: Args) -> str | None:
     return None
 
@@ -114,6 +122,7 @@ class JobKind:
                         sequence in their place that streams (`tasks.spool.SpooledList`)
     ``forget``          ``(connection, run_ids, most) -> int``: retention; deletes up to ``most`` rows of the kind's own tables that
                         belong to these runs, returns how many
+    ``old_rows``        retention, told instead of done: `OldRows` of the kind's own tables
     ``report``          ``(connection, seen) -> Report``: what operators see of a run besides its jobs; see `tasks.report`
     ``window``          how many jobs of one run may be out as messages at once
     ``lease_s``         how long a claim lasts without being renewed
@@ -132,6 +141,7 @@ class JobKind:
     describe_start: Callable[[Args], str] | None = None
     describe_job: Callable[[Args, Json], str] | None = None
     forget: Callable[[Connection, Sequence[str], int], int] | None = None
+    old_rows: tuple[OldRows, ...] = ()
     report: Callable[[Connection, RunSeen], Report] | None = None
     start_name: str = ""
     spooled: tuple[str, ...] = ()

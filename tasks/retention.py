@@ -6,12 +6,13 @@ One run at a time, like any other: it can be seen, paused and cancelled, and its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
 
 from runstate import purge
+from runstate.old_rows import Aged, OfRuns
 from runstate.purge import BATCH_ROWS, Keep
 from runstate.transaction import in_transaction
 from tasks import clients
@@ -20,12 +21,30 @@ from tasks.kinds import Args, JobKind, Json, Work
 from tasks.registry import kinds
 from tasks.settings import settings
 
-PARTS = ("runs", "dead_letters", "audit_log", "alert_notices")
 SLICE_S = 5.0
 """How long one job forgets before it leaves the rest to a further one."""
 BATCH_RUNS = 100
 BREATH_S = 0.005
 """Between two batches: whoever waits for the disk gets it."""
+
+
+def parts() -> tuple[str, ...]:
+    """What is forgotten, in this order: runs with all their rows, and table by table what goes by its age alone."""
+    return ("runs", *(one.table for one in _aged()), "alert_notices")
+
+
+def count_old(connection: Connection, keep: Keep) -> dict[str, int]:
+    """How much a purge would forget now, by table (for a dry run)."""
+    found = purge.count_old(connection, keep, _aged())
+    for kind in kinds().values():
+        for rows in kind.old_rows:
+            if isinstance(rows, OfRuns):
+                found[rows.table] = purge.count_of_old_runs(connection, keep, rows, kind.name)
+    return found
+
+
+def _aged() -> list[Aged]:
+    return [*purge.AGED, *(one for kind in kinds().values() for one in kind.old_rows if isinstance(one, Aged))]
 
 
 def keep_policy(args: Mapping[str, int | None]) -> Keep:
@@ -57,7 +76,7 @@ def purge_arguments(
 
 def plan_purge(_args: Args) -> Iterator[Json]:
     """A job for each part; each goes on in further jobs while there is more."""
-    for part in PARTS:
+    for part in parts():
         yield {"part": part}
 
 
@@ -77,7 +96,7 @@ def purge_slice(work: Work) -> Mapping[str, Json]:
 
 def finish_purge(work: Work) -> Mapping[str, Json]:
     """How many rows were forgotten, by part."""
-    totals = dict.fromkeys(PARTS, 0)
+    totals = dict.fromkeys(parts(), 0)
     for result in work.job_results():
         totals[result["part"]] += result["rows"]
     return totals
@@ -85,19 +104,23 @@ def finish_purge(work: Work) -> Mapping[str, Json]:
 
 def batches(part: str, keep: Keep) -> Iterator[int]:
     """Forget batch after batch, each in a transaction of its own, until nothing old is left: how many rows each had."""
-    step: Callable[[], int] = {
+    steps: dict[str, Callable[[], int]] = {
         "runs": partial(_forget_of_runs, keep),
-        "dead_letters": partial(_forget, purge.forget_letters, keep),
-        "audit_log": partial(_forget, purge.forget_audit, keep),
-        "alert_notices": partial(_forget, purge.forget_notices, keep),
-    }[part]
+        "alert_notices": partial(_forget, lambda c: purge.forget_notices(c, keep)),
+    }
+    steps |= {one.table: partial(_forget, partial(_forget_aged, one, keep)) for one in _aged()}
+    step = steps[part]
     while gone := step():
         yield gone
         time.sleep(BREATH_S)
 
 
-def _forget(forget: Callable[[Connection, Keep], int], keep: Keep) -> int:
-    return in_transaction(clients.engine(), lambda c: forget(c, keep))
+def _forget(forget: Callable[[Connection], int]) -> int:
+    return in_transaction(clients.engine(), forget)
+
+
+def _forget_aged(rows: Aged, keep: Keep, connection: Connection) -> int:
+    return rows.forget(connection, keep.values(), BATCH_ROWS)
 
 
 def _forget_of_runs(keep: Keep) -> int:
@@ -117,12 +140,20 @@ def _forget_of_runs(keep: Keep) -> int:
     def forget(connection: Connection) -> int:
         gone = purge.forget_rows(connection, marked)
         for name in {old[run_id] for run_id in marked}:
-            kind = kinds().get(name)
-            if not gone and kind is not None and kind.forget is not None:
-                gone = kind.forget(connection, [run_id for run_id in marked if old[run_id] == name], BATCH_ROWS)
+            gone = gone or _forget_of_kind(connection, name, [run_id for run_id in marked if old[run_id] == name])
         return gone or purge.forget_runs(connection, marked)
 
     return in_transaction(clients.engine(), forget) if marked else 0
+
+
+def _forget_of_kind(connection: Connection, name: str, run_ids: Sequence[str]) -> int:
+    kind = kinds().get(name)
+    if kind is None:
+        return 0
+    for rows in kind.old_rows:
+        if isinstance(rows, OfRuns) and (gone := rows.forget(connection, run_ids, BATCH_ROWS)):
+            return gone
+    return 0 if kind.forget is None else kind.forget(connection, run_ids, BATCH_ROWS)
 
 
 PURGE = JobKind(

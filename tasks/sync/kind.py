@@ -15,6 +15,7 @@ from tasks.sync.arguments import sync_arguments
 from tasks.sync.effects import Scene
 from tasks.sync.job_errors import HELD_WAIT_S, answer_to
 from tasks.sync.links import Pair
+from tasks.sync.old_rows import OLD_ROWS
 from tasks.sync.report import sync_report
 from tasks.sync.scenes import calling, failing_the_run, scene_for
 from tasks.sync.steps.deletes import deletes
@@ -83,5 +84,6 @@ SYNC = JobKind(
     report=sync_report,
     describe_start=_describe_start,
     describe_job=_describe_job,
+    old_rows=OLD_ROWS,
     backoff=Backoff(max_attempts=8, base_s=1, cap_s=300),
 )
