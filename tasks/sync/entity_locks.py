@@ -13,7 +13,8 @@ from tasks.sync.errors import NotNow
 from tasks.sync.links import Pair
 from tasks.sync.outbox import Entry
 
-TTL_S = 30.0
+TTL_S = 10.0
+"""Less than a job's lease: when the job of a worker that died is handed on, its entities are free."""
 AWAY_S = 2.0
 
 
