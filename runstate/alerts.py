@@ -78,6 +78,14 @@ def database_now(connection: Connection) -> datetime:
     return now
 
 
+def looked_age_s(connection: Connection) -> float | None:
+    """How long ago the last look was, by anybody; None where there never was one."""
+    age = connection.scalar(
+        text("SELECT TIMESTAMPDIFF(MICROSECOND, seen_at, NOW(6)) / 1e6 FROM alerts WHERE cause = :turn"), {"turn": TURN}
+    )
+    return None if age is None else float(age)
+
+
 def find_alerts(connection: Connection, *, lock: bool = False) -> dict[str, Alert]:
     """Every cause that was ever bad; with ``lock`` until the transaction ends."""
     rows = connection.execute(

@@ -5,29 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlencode
-from weakref import WeakKeyDictionary
 
 from flower.views import BaseHandler
-from kombu.exceptions import OperationalError
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from tornado.web import HTTPError
 
-from locks import LocksError
 from ops.errors import UsageError
 from ops.pages import csrf, show
-from ops.pages.charts import bars, meter
+from ops.pages.charts import bars, meter, wait_bar
+from ops.pages.course_chart import course
+from ops.pages.failures import told
 from ops.pages.identity import user_of
 from ops.pages.install import page_settings
+from ops.pages.reading import POOL, asked, shared
 from ops.pages.roles import NEEDED, Role
-from ops.pages.shared import Shared
-from runstate.errors import DatabaseUnavailable, NotFound, RunstateError
-from runstate.transaction import in_transaction
-from tasks import clients
-from tasks.errors import TasksError
+from runstate.errors import NotFound
 
 T = TypeVar("T")
 
@@ -35,20 +28,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="holdfast-pages")
-"""Flower's loop never waits for MySQL or Redis; and however many browsers there are, these are all that ask."""
-SLOW_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="holdfast-pages-slow")
-_SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
-
-
-def shared() -> Shared:
-    """What the browsers of this event loop share."""
-    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL, SLOW_POOL))
-
-
-def asked(read: Callable[[Connection], T]) -> Callable[[], T]:
-    """``read`` in a transaction of its own."""
-    return lambda: in_transaction(clients.engine(), read)
+__all__ = ["POOL", "Page", "asked", "shared"]
 
 
 class Page(BaseHandler):  # type: ignore[misc]
@@ -170,6 +150,9 @@ class Page(BaseHandler):  # type: ignore[misc]
             **{name: getattr(show, name) for name in _SHOWN},
             "bars": bars,
             "meter": meter,
+            "wait_bar": wait_bar,
+            "course": course,
+            "linked": self.linked,
             "may": self.may,
             "link": self.link,
             "part": self.part,
@@ -182,6 +165,10 @@ class Page(BaseHandler):  # type: ignore[misc]
         given = {key: value for key, value in query.items() if value not in (None, "", (), [])}
         address = self.reverse_url(f"holdfast-{name}", *(str(arg) for arg in args))
         return f"{address}?{urlencode(given, doseq=True)}" if given else str(address)
+
+    def linked(self, text: str | None, most: int | None = None) -> str:
+        """Somebody else's text as HTML, without secrets, its run ids as links to their runs."""
+        return show.linked(text, lambda run_id: self.link("run", run_id), most)
 
     def say(self, message: str) -> None:
         """Have the next page say this once."""
@@ -198,7 +185,7 @@ class Page(BaseHandler):  # type: ignore[misc]
         if status_code == 401:
             super().write_error(status_code, **kwargs)
             return
-        status_code, message = _told(status_code, error)
+        status_code, message = told(status_code, error)
         self.set_status(status_code)
         if self.is_live:
             self.set_header("Content-Type", "application/json")
@@ -213,24 +200,18 @@ class Page(BaseHandler):  # type: ignore[misc]
             super().log_exception(typ, value, tb)
 
 
-def _told(status_code: int, error: BaseException | None) -> tuple[int, str]:
-    """What the answer to an error is, and what it says; never a statement or its values."""
-    match error:
-        case HTTPError():
-            return status_code, error.log_message or {404: "There is no such page"}.get(status_code, "Not allowed")
-        case NotFound():
-            return 404, str(error)
-        case UsageError():
-            return 400, str(error)
-        case DatabaseUnavailable():
-            return 503, f"{error}. Running jobs wait or go on; this page comes back with MySQL."
-        case LocksError() | OperationalError():
-            return 503, str(error)
-        case RunstateError() | TasksError():
-            return 409, str(error)
-        case SQLAlchemyError() | OSError():
-            return 503, f"{type(error).__name__}: {str(getattr(error, 'orig', error))[:300]}"
-    return status_code, f"Error {status_code}. Flower's log says more."
-
-
-_SHOWN = ("show", "moment", "clock", "ago", "lasting", "number", "document", "line", "said", "prose", "tone")
+_SHOWN = (
+    "show",
+    "moment",
+    "clock",
+    "ago",
+    "lasting",
+    "number",
+    "figure",
+    "cut",
+    "document",
+    "line",
+    "said",
+    "prose",
+    "tone",
+)

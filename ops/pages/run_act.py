@@ -11,7 +11,7 @@ from ops.errors import UsageError
 from ops.output import duration
 from ops.pages.confirm import ConfirmPage
 from ops.pages.handler import asked
-from ops.pages.run import Facts, read_facts
+from ops.pages.run_facts import Facts, read_facts
 from ops.parsers import rate
 from runstate.audit import Actor
 from tasks import control

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -62,6 +64,40 @@ def said(text: str | None, most: int | None = None) -> str:
     """Somebody else's text without secrets."""
     clean = masked_text(text or "")
     return clean if most is None or len(clean) <= most else clean[:most] + " …"
+
+
+def cut(text: str | None, most: int, keep: str = "") -> str:
+    """Somebody else's text without secrets, as HTML: what is longer than ``most`` characters opens on a click.
+
+    ``keep`` names it within its page, so that it stays open while the page is renewed.
+    """
+    clean = said(text)
+    if len(clean) <= most:
+        return f"<bdi>{show(clean)}</bdi>"
+    return (
+        f'<details class="cut" data-keep="{show(keep)}"><summary><bdi>{show(clean[:most])} …</bdi></summary>'
+        f"<bdi>{show(clean)}</bdi></details>"
+    )
+
+
+_RUN_ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+
+def linked(text: str | None, address: Callable[[str], str], most: int | None = None) -> str:
+    """Somebody else's text without secrets, as HTML: run ids in it are links, all else is escaped."""
+    clean, made, end = said(text, most), [], 0
+    for found in _RUN_ID.finditer(clean):
+        made.append(show(clean[end : found.start()]))
+        made.append(f'<a class="mono" href="{show(address(found.group()))}">{found.group()[:8]}</a>')
+        end = found.end()
+    return "".join(made) + show(clean[end:])
+
+
+def figure(value: Any) -> str:
+    """A number with thousands set apart, or a word; cut, for it may be anybody's."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None or value == "" else said(str(value), 400)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 def prose(text: str) -> str:

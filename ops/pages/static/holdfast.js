@@ -27,13 +27,52 @@
     }
   }
 
+  function busy(element) {
+    var active = document.activeElement, chosen = window.getSelection();
+    return (element.contains(active) && active.matches("input, select, textarea")) ||
+      (chosen && !chosen.isCollapsed && element.contains(chosen.anchorNode));
+  }
+
+  // What a renewed part must not lose: where the focus is, what is open, how far it is scrolled.
+  function remember(element) {
+    var active = element.contains(document.activeElement) ? document.activeElement : null, kept = { open: {}, scroll: {} };
+    var inside = active && active.closest("[data-keep]");
+    kept.had = active !== null;
+    kept.href = active && active.getAttribute("href");
+    kept.action = active && active.getAttribute("data-action");
+    kept.within = inside && inside.dataset.keep;
+    element.querySelectorAll("[data-keep]").forEach(function (part) {
+      if (part.tagName === "DETAILS") { kept.open[part.dataset.keep] = part.open; }
+      else { kept.scroll[part.dataset.keep] = [part.scrollLeft, part.scrollTop]; }
+    });
+    return kept;
+  }
+
+  function restore(element, kept) {
+    element.querySelectorAll("[data-keep]").forEach(function (part) {
+      var key = part.dataset.keep;
+      if (part.tagName === "DETAILS") { if (key in kept.open) { part.open = kept.open[key]; } }
+      else if (kept.scroll[key]) { part.scrollLeft = kept.scroll[key][0]; part.scrollTop = kept.scroll[key][1]; }
+    });
+    if (!kept.had) { return; }
+    var same = Array.prototype.find.call(element.querySelectorAll("a, [data-keep]"), function (one) {
+      if (kept.action) { return one.getAttribute("data-action") === kept.action; }
+      return kept.href ? one.getAttribute("href") === kept.href : one.dataset.keep === kept.within;
+    });
+    if (same && same.tagName === "DETAILS") { same = same.querySelector("summary"); }
+    (same || main).focus({ preventScroll: true });
+  }
+
   function put(parts) {
     Object.keys(parts).forEach(function (id) {
       var element = document.getElementById(id);
-      // Whoever is at work in a part keeps it as it is.
-      if (!element || (element.contains(document.activeElement) && document.activeElement !== document.body)) { return; }
-      // Made by our own templates, which escape everything; an unchanged part is left alone (selections, scrolling).
-      if (shown[id] !== parts[id]) { element.innerHTML = parts[id]; shown[id] = parts[id]; }
+      // Whoever types or marks text in a part keeps it as it is; an unchanged part is left alone, too.
+      if (!element || shown[id] === parts[id] || busy(element)) { return; }
+      var before = remember(element);
+      // Made by our own templates, which escape everything.
+      element.innerHTML = parts[id];
+      shown[id] = parts[id];
+      restore(element, before);
     });
     mark(at);
   }
@@ -114,6 +153,7 @@
         break;
       }
       case "/": { var field = document.querySelector("[data-search]"); if (field) { event.preventDefault(); field.focus(); } break; }
+      case "n": { var next = document.querySelector("a[rel=next]"); if (next) { next.click(); } break; }
       case "p": stopped = !stopped; tell(); if (!stopped) { renew(); } else { window.clearTimeout(timer); } break;
       case "?": help.showModal(); break;
     }
