@@ -11,19 +11,21 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from locks import LocksError, TokenLock
+from locks.limit_list import list_limits
 from ops.checks import Check, attempt, fail, ok, report, warn
+from ops.judge_limits import judge_limits
 from ops.output import Output, duration, moment
 from ops.parsers import Commands
 from ops.queues import ALIVE_S, Queue, all_queues
 from ops.trouble import check_disk, told_by_tables
-from runstate import nodes, queries, runs
+from runstate import nodes
 from runstate.errors import RunstateError
 from runstate.nodes import Node
-from runstate.stale import stale_since
+from runstate.stale import stale_runs
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.publish import queue_length
-from tasks.registry import kinds, kinds_by_queue
+from tasks.registry import kinds_by_queue
 from tasks.settings import settings
 
 START_WARN_S, START_FAIL_S = 10.0, 60.0
@@ -52,13 +54,15 @@ def all_checks() -> list[Check]:
     mysql = attempt("mysql", _mysql, f"nothing can start or be recorded until it is back; {_WHERE}", _DATABASE)
     # Before the others, which may take seconds to fail: heartbeats must not grow old while we wait.
     told = _told_by_mysql() if mysql.level == "ok" else []
+    redis = attempt("redis", _redis, f"admission decides in MySQL alone meanwhile, slower; {_WHERE}", (LocksError,))
     return [
         mysql,
-        attempt("redis", _redis, f"admission decides in MySQL alone meanwhile, slower; {_WHERE}", (LocksError,)),
+        redis,
         attempt(
             "broker", _broker, f"starts are accepted and wait until it is back; {_WHERE}", (OperationalError, OSError)
         ),
         check_disk(_existing(settings().var)),
+        *([attempt("paused limits", _limits, _WHERE, (LocksError,))] if redis.level == "ok" else []),
         *told,
     ]
 
@@ -103,21 +107,18 @@ def _broker() -> Check:
     return ok("broker", f"answers within {_ms(began)}, {waiting} messages on {settings().control_queue}")
 
 
+def _limits() -> Check:
+    return judge_limits(list_limits(clients.redis()))
+
+
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there: on a fresh host nothing has been written yet."""
     return folder if folder.exists() else _existing(folder.parent)
 
 
 def _stale_runs(connection: Connection) -> list[str]:
-    found = []
-    for run_id in queries.active_run_ids(connection):
-        run = runs.get(connection, run_id)
-        if (kind := kinds().get(run.kind)) is not None:
-            neighbours = [other.name for other in kinds_by_queue()[kind.queue]]
-            since = stale_since(connection, run, kind.stale_after_s, neighbours)
-            if since is not None:
-                found.append(f"{run_id} since {moment(since)}")
-    return found
+    queues = [{kind.name: kind.stale_after_s for kind in members} for members in kinds_by_queue().values()]
+    return [f"{run_id} since {moment(since)}" for run_id, since in stale_runs(connection, queues)]
 
 
 def judge_dispatchers(living: list[Node]) -> Check:

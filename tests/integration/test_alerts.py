@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from locks.limits import RateLimiter
 from ops.alerts.look import look_if_due, remember
 from ops.alerts.outbox import send_due
 from ops.alerts.watcher import Watcher
@@ -153,6 +154,11 @@ def discard_all() -> None:
         ("paused by system", paused, end_all),
         ("starts", waiting_start, lambda: execute("DELETE FROM runs")),
         ("work on imports", wedged_queue, end_all),
+        (
+            "paused limits",
+            lambda: RateLimiter(clients.redis()).pause("email:provider:default", 600, "454 throttled"),
+            lambda: RateLimiter(clients.redis()).resume("email:provider:default"),
+        ),
     ],
 )
 def test_each_cause_fires_and_clears(cause: str, break_it: Callable[[], object], mend_it: Callable[[], object]) -> None:

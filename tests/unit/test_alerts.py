@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from locks.limit_answers import Pause
+from locks.limit_list import LimitedKey
 from ops import trouble
 from ops.alerts.causes import consequences, same_server
 from ops.alerts.channels import headline, slack_body
 from ops.alerts.hysteresis import Event, step
 from ops.checks import Check, Level, fail, ok, warn
+from ops.judge_limits import judge_limits
 from runstate.alerts import Alert, Notice
 from runstate.overview import Waiting
 from runstate.trouble import Tried
@@ -86,6 +89,8 @@ def test_what_was_wrong_stays_to_be_read_until_it_is_over() -> None:
         (lambda: trouble.judge_stuck([("r", 3600)]), "fail"),
         (lambda: trouble.judge_paused([]), "ok"),
         (lambda: trouble.judge_paused([("r", "paused by system: disk")]), "fail"),
+        (lambda: judge_limits([LimitedKey("k", (), None, 1.0, 0)]), "ok"),
+        (lambda: judge_limits([LimitedKey("k", (), Pause(600.0, "454"), 1.0, 0)]), "warn"),
         (lambda: trouble.judge_backlog(Waiting("k", 1, 0, None, 5, 0, 0, None, None), 900), "ok"),
         (lambda: trouble.judge_backlog(Waiting("k", 1, 0, None, 5, 0, 0, 900.0, "r"), 900), "ok"),
         (lambda: trouble.judge_backlog(Waiting("k", 1, 0, None, 5, 0, 0, 901.0, "r"), 900), "warn"),
