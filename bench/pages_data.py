@@ -14,6 +14,9 @@ _DIE = "ELT(1 + n MOD 4, 'import', 'keyed', 'free', 'finishing')"
 _ID = "CONCAT(LPAD(HEX(CRC32(CONCAT('r', n))), 8, '0'), '-0000-4000-8000-', LPAD(HEX(n), 12, '0'))"
 LARGE = "11111111-0000-4000-8000-000000000001"
 """An active run with half of all jobs."""
+ARGS = json.dumps(
+    {"source": "/data/flights.csv", "target": "flights", "mode": "insert", "key": [], "password": "hunter2"}
+)
 PAYLOAD = json.dumps({"start": 1000, "end": 2000})
 TRACEBACK = (
     "Traceback (most recent call last):\n"
@@ -57,7 +60,7 @@ def _runs(connection: Connection, runs: int) -> None:
             " FROM (SELECT seq AS n, NOW(6) - INTERVAL seq * 5 SECOND AS at FROM seq_1_to_4000000"
             " WHERE seq <= :runs) numbered"
         ),
-        {"runs": runs, "args": json.dumps({"source": "/data/flights.csv", "target": "flights", "password": "hunter2"})},
+        {"runs": runs, "args": ARGS},
     )
 
 
@@ -68,10 +71,10 @@ def _large_run(connection: Connection, jobs: int) -> None:
             " jobs_done, jobs_dead,"
             " requested_at, requested_by, started_at, heartbeat_at, progress_at, fence) VALUES (:id,"
             " 'import', 'flights',"
-            " SHA2('flights', 256), 'running', '{}', :jobs, :done, 1000, NOW(6) - INTERVAL 3 HOUR, 'shop', NOW(6) -"
+            " SHA2('flights', 256), 'running', :args, :jobs, :done, 1000, NOW(6) - INTERVAL 3 HOUR, 'shop', NOW(6) -"
             " INTERVAL 3 HOUR, NOW(6), NOW(6), 7)"
         ),
-        {"id": LARGE, "jobs": jobs, "done": jobs // 2},
+        {"id": LARGE, "args": ARGS, "jobs": jobs, "done": jobs // 2},
     )
     connection.execute(
         text(

@@ -14,8 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from runstate.errors import NotFound, RunstateError
+from runstate.job_states import is_large, job_states
+from runstate.run_page import NOT_DONE
 from runstate.statuses import ACTIVE, RunStatus
 
+_DONE_BY_COUNTER = " UNION ALL SELECT 'done', jobs_done FROM runs WHERE run_id = :run_id AND jobs_done > 0"
+SUMMED = 1000
+"""So many attempts of each outcome tell how long they take."""
 _RUN_ID = re.compile(r"[0-9a-f-]{1,36}\Z")
 
 
@@ -130,34 +135,60 @@ def active_run_ids(connection: Connection) -> list[str]:
 
 
 def job_counts(connection: Connection, run_id: str) -> dict[str, dict[str, int]]:
-    """How many jobs stand where: role → state → count."""
-    counts: dict[str, dict[str, int]] = {}
-    rows = connection.execute(
-        text("SELECT role, state, COUNT(*) AS jobs FROM jobs WHERE run_id = :run_id GROUP BY role, state"),
-        {"run_id": run_id},
-    )
-    for row in rows:
-        counts.setdefault(row.role, {})[row.state] = row.jobs
-    return counts
+    """How many jobs stand where: role → state → count; see `runstate.job_states` for large runs."""
+    return job_states(connection, run_id)
 
 
 def attempts_of(connection: Connection, run_id: str) -> list[Attempts]:
-    """The run's attempts by outcome."""
-    rows = connection.execute(
+    """The run's attempts by outcome; durations and memory of the newest `SUMMED` of each.
+
+    Of a large run those that are done are as many as its done jobs.
+    """
+    large = is_large(connection, run_id)
+    counted = connection.execute(
         text(
-            "SELECT outcome, COUNT(*) AS count, AVG(duration_ms) AS mean_ms, MAX(duration_ms) AS longest_ms,"
-            " MAX(peak_memory_kb) AS peak_memory_kb FROM job_attempts WHERE run_id = :run_id GROUP BY outcome ORDER BY outcome"
-        ),
-        {"run_id": run_id},
-    ).mappings()
-    return [Attempts(**{**row, "mean_ms": _seconds(row["mean_ms"])}) for row in rows]
+            "SELECT outcome, COUNT(*) AS count FROM job_attempts FORCE INDEX (ix_job_attempts_run)"
+            f" WHERE run_id = :run_id{' AND outcome IN :failures' if large else ''} GROUP BY outcome"
+            f"{_DONE_BY_COUNTER if large else ''} ORDER BY outcome"
+        ).bindparams(*([bindparam("failures", expanding=True)] if large else [])),
+        {"run_id": run_id} | ({"failures": list(NOT_DONE)} if large else {}),
+    ).all()
+    found = []
+    for of_outcome in counted:
+        summed = connection.execute(
+            text(
+                "SELECT AVG(duration_ms) AS mean_ms, MAX(duration_ms) AS longest_ms, MAX(peak_memory_kb) AS peak_memory_kb"
+                " FROM (SELECT duration_ms, peak_memory_kb FROM job_attempts FORCE INDEX (ix_job_attempts_run)"
+                " WHERE run_id = :run_id AND outcome = :outcome ORDER BY started_at DESC LIMIT :most) newest"
+            ),
+            {"run_id": run_id, "outcome": of_outcome.outcome, "most": SUMMED},
+        ).one()
+        found.append(
+            Attempts(
+                of_outcome.outcome,
+                int(of_outcome._mapping["count"]),
+                _seconds(summed.mean_ms),
+                summed.longest_ms,
+                summed.peak_memory_kb,
+            )
+        )
+    return found
 
 
 def troubled_jobs(connection: Connection, run_id: str, *, most: int = 5) -> list[TroubledJob]:
-    """Jobs that are not done and had an error, those that are tried next first."""
+    """Jobs that are not done and had an error, those that are tried next first; of a large run among its newest failures."""
+    failed = ""
+    if is_large(connection, run_id):
+        # Found by their attempts: the jobs of a large run are not looked through.
+        looks = " UNION ALL ".join(
+            "(SELECT job_no FROM job_attempts FORCE INDEX (ix_job_attempts_run) WHERE run_id = :run_id"
+            f" AND outcome = '{outcome}' ORDER BY started_at DESC LIMIT 100)"
+            for outcome in ("retry", "dead", "crashed", "lost")
+        )
+        failed = f" JOIN (SELECT DISTINCT job_no FROM ({looks}) looks) failed USING (job_no)"
     rows = connection.execute(
         text(
-            "SELECT job_no, state, attempts, crashes, due_at, last_error FROM jobs WHERE run_id = :run_id"
+            f"SELECT job_no, state, attempts, crashes, due_at, last_error FROM jobs{failed} WHERE run_id = :run_id"
             " AND state <> 'done' AND last_error IS NOT NULL ORDER BY due_at, job_no LIMIT :most"
         ),
         {"run_id": run_id, "most": most},
@@ -166,7 +197,11 @@ def troubled_jobs(connection: Connection, run_id: str, *, most: int = 5) -> list
 
 
 def rows_recorded(connection: Connection, run_id: str) -> int | None:
-    """The sum of ``rows`` in the results of the run's done jobs; None for a kind whose results count none."""
+    """The sum of ``rows`` in the results of the run's done jobs; None for a kind whose results count none, and for a large
+    run, whose result tells at its end.
+    """
+    if is_large(connection, run_id):
+        return None
     counted = connection.scalar(
         text(
             "SELECT SUM(CAST(JSON_VALUE(result, '$.rows') AS SIGNED)) FROM jobs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, text
@@ -53,3 +53,29 @@ def _queue_moved_since(connection: Connection, kinds: Sequence[str], horizon: da
             {"kinds": list(kinds), "horizon": horizon},
         )
     )
+
+
+def stale_runs(
+    connection: Connection, queues: Sequence[Mapping[str, int]], *, most: int = 20
+) -> list[tuple[str, datetime]]:
+    """``(run_id, since)`` of up to ``most`` stale runs, those that were requested first.
+
+    ``queues``  for each queue its kinds and their ``stale_after_s``.  The queue is asked first, once for all its runs: while
+                anything on it moves, none of them is stale, however many wait.
+    """
+    now: datetime = connection.execute(text("SELECT NOW(6)")).scalar_one()
+    found: list[tuple[str, datetime]] = []
+    for after_s in queues:
+        for kind, stale_after_s in after_s.items():
+            horizon = now - timedelta(seconds=stale_after_s)
+            if _queue_moved_since(connection, list(after_s), horizon):
+                continue
+            rows = connection.execute(
+                text(
+                    "SELECT run_id, heartbeat_at FROM runs WHERE kind = :kind AND status IN ('planning', 'running', 'cancelling')"
+                    " AND heartbeat_at <= :horizon ORDER BY requested_at LIMIT :looked_at"
+                ),
+                {"kind": kind, "horizon": horizon, "looked_at": 10 * most},
+            ).all()
+            found += [(row.run_id, row.heartbeat_at) for row in rows if _due_before(connection, row.run_id, horizon)]
+    return found[:most]
