@@ -71,7 +71,7 @@ def _run_one(kind: JobKind, claim: Claim, until: float) -> Performed:
     reset_peak_memory()
     started = time.monotonic()
     with keeper.keep(claim, kind.timeout_s) as kept:
-        work = ClaimedWork(kept)
+        work = ClaimedWork(kept, goes_on_until=until)
         outcome = _perform(kind, work, kept)
         if outcome is None:
             return Performed(claim)

@@ -46,6 +46,11 @@ class Work(Protocol):
     def stop_if_asked(self) -> None:
         """Raise `WorkStopped` if the run was paused, cancelled, recovered, or the lease was lost. Cheap: call it often."""
 
+    def goes_on(self) -> bool:
+        """Whether this process would go on with the run's next due job if this one ended now: a hint, for what is worth
+        preparing here for that job.
+        """
+
     def on_record(self, effects: Effects) -> None:
         """Have ``effects(connection)`` run inside the record transaction, exactly once as far as MySQL can see.
 

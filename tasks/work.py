@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,9 +37,10 @@ def payload_text(payload: Any, what: str) -> str:
 class ClaimedWork:
     """One claim's view of the machinery."""
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: Kept, *, goes_on_until: float = 0.0) -> None:
         claim = kept.claim
         self._kept = kept
+        self._goes_on_until = goes_on_until
         self.claim = claim
         self._effects: list[Effects] = []
         self._plan: Mapping[str, Any] | None = None
@@ -62,6 +64,9 @@ class ClaimedWork:
 
     def stop_if_asked(self) -> None:
         self._kept.stop_if_asked()
+
+    def goes_on(self) -> bool:
+        return time.monotonic() < self._goes_on_until
 
     def on_record(self, effects: Effects) -> None:
         self._effects.append(effects)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks.sync import cursors
+from tasks.sync.ahead import Spot, take
 from tasks.sync.connector import CursorExpired, Page, Unreadable
 from tasks.sync.effects import Scene
 from tasks.sync.errors import ListingLost
@@ -34,17 +35,29 @@ class Listed:
 
 
 def list_page(
-    scene: Scene, cursor: Any, *, full: bool, read_at: datetime, kept: Any = None, restarts: int = 0
+    scene: Scene,
+    cursor: Any,
+    *,
+    full: bool,
+    read_at: datetime,
+    spot: Spot | None = None,
+    kept: Any = None,
+    restarts: int = 0,
 ) -> Listed:
-    """Ask for one page.  Where the API does not know the cursor any more, the listing begins again.
+    """Ask for one page, if it was not fetched ahead.  Where the API does not know the cursor any more, the listing begins again.
 
+    ``spot``  where a page that was fetched ahead is found (`tasks.sync.ahead`)
     ``kept``  where the last page that was taken in says to go on from: a listing of changes begins there, and in full where
               that is not known either; a full listing begins at its beginning
 
     Raises `ListingLost` after `MAX_RESTARTS` of them in one run: each one costs what the listing has cost so far.
     """
     try:
-        page = scene.connector.list_changes(cursor, full=full)
+        fetched = take(spot, scene.connector) if spot is not None else None
+        if fetched is not None:
+            page, read_at = fetched.page, fetched.read_at
+        else:
+            page = scene.connector.list_changes(cursor, full=full)
     except CursorExpired as error:
         if cursor is None:
             raise

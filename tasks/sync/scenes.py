@@ -9,6 +9,7 @@ from locks.limits import RateLimiter
 from tasks import clients
 from tasks.errors import BadArguments, FailRun
 from tasks.kinds import Work
+from tasks.sync import ahead
 from tasks.sync.arguments import declared
 from tasks.sync.connections import connection_named, connector_of
 from tasks.sync.effects import Scene
@@ -51,6 +52,9 @@ def failing_the_run() -> Iterator[None]:
 @contextmanager
 def calling(work: Work, scene: Scene) -> Iterator[SharedGate]:
     """Requests pass the connection's shared gate, and what the API says becomes a job's answer."""
+    if work.payload.get("do") != "pull":
+        # A page that was fetched ahead is a pull's, and its connector may still be at it.
+        ahead.leave(scene.connector)
     client = clients.redis()
     connection = connection_named(scene.pair.connection)
     gate = SharedGate(client, RateLimiter(client), connection, work.stop_if_asked, owner=clients.who())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tasks.kinds import Json, Work
-from tasks.sync import cursors, links
+from tasks.sync import ahead, cursors, links
+from tasks.sync.ahead import Spot
+from tasks.sync.connector import Page
 from tasks.sync.cursors import Cursor
 from tasks.sync.dry_run import foresee_page
 from tasks.sync.effects import Scene
@@ -24,15 +26,22 @@ def pull(work: Work, scene: Scene) -> Mapping[str, Json]:
     else:
         cursor, full = kept.position, bool(work.args["full"] or _full_is_due(scene, kept))
     listed = list_page(
-        scene, cursor, full=full, read_at=read_at, kept=kept.position, restarts=payload.get("restarts", 0)
+        scene,
+        cursor,
+        full=full,
+        read_at=read_at,
+        spot=Spot.of(work.run_id, work.fence, cursor, full=full),
+        kept=kept.position,
+        restarts=payload.get("restarts", 0),
     )
     page = listed.page
     # Where some pieces could not be read, or the API did not list what it was asked for, absence says nothing.
     sure = payload.get("sure", True) and not page.unreadable and not page.filter_ignored
-    began = payload.get("began") or read_at.isoformat()
+    began = payload.get("began") or listed.read_at.isoformat()
     if page.next_cursor is not None:
         further = {"do": "pull", "cursor": page.next_cursor, "full": page.full, "began": began, "sure": sure}
         work.add_job(further | ({"restarts": listed.restarts} if listed.restarts else {}))
+        _fetch_ahead(work, scene, page)
     elif page.full and sure:
         work.add_job({"do": "missing", "after": 0, "began": began})
     else:
@@ -42,6 +51,18 @@ def pull(work: Work, scene: Scene) -> Mapping[str, Json]:
     else:
         work.on_record(lambda c: dict(take_in(c, scene, listed)))
     return {}
+
+
+def _fetch_ahead(work: Work, scene: Scene, page: Page) -> None:
+    """Ask for the next page while this one is recorded, where this process goes on with it: for another it would be lost."""
+    if not work.goes_on():
+        return
+    work.stop_if_asked()
+    with work.engine.connect() as connection:
+        read_at = links.now(connection)
+    connector, cursor, full = scene.connector, page.next_cursor, page.full
+    spot = Spot.of(work.run_id, work.fence, cursor, full=full)
+    ahead.fetch(spot, connector, read_at, lambda: connector.list_changes(cursor, full=full))
 
 
 def _full_is_due(scene: Scene, kept: Cursor) -> bool:
