@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -32,36 +35,50 @@ class HourOfKind:
 
 
 def hours_of_kinds(connection: Connection, hours: int, kind: str | None = None) -> list[HourOfKind]:
-    """The last ``hours``, the newest first; the 95th percentile is an observed value (nearest rank)."""
+    """The last ``hours``, the newest first.
+
+    The 95th percentile is an observed value (nearest rank), one of a second or more rounded to three digits: attempts are
+    counted by duration in one pass over an index, and that keeps the durations few.
+    """
     rows = connection.execute(
         text(
-            "SELECT kind, hour, MAX(n) AS attempts, SUM(outcome = 'done') AS done,"
-            " SUM(outcome IN ('retry', 'dead', 'crashed')) AS failed, AVG(duration_ms) AS mean_ms,"
-            " MAX(IF(place = CEIL(0.95 * n), duration_ms, NULL)) AS p95_ms, MAX(duration_ms) AS longest_ms,"
-            " MAX(peak_memory_kb) AS peak_memory_kb FROM"
-            " (SELECT r.kind, STR_TO_DATE(DATE_FORMAT(a.started_at, '%Y-%m-%d %H:00:00'), '%Y-%m-%d %H:%i:%s') AS hour,"
-            "  a.outcome, a.duration_ms, a.peak_memory_kb,"
-            "  ROW_NUMBER() OVER (PARTITION BY r.kind, DATE_FORMAT(a.started_at, '%Y-%m-%d %H') ORDER BY a.duration_ms) AS place,"
-            "  COUNT(*) OVER (PARTITION BY r.kind, DATE_FORMAT(a.started_at, '%Y-%m-%d %H')) AS n"
-            "  FROM job_attempts a JOIN runs r ON r.run_id = a.run_id"
-            "  WHERE a.started_at >= NOW(6) - INTERVAL :hours HOUR AND a.duration_ms IS NOT NULL"
-            "  AND a.outcome IN ('done', 'retry', 'dead', 'crashed')"
+            "SELECT STRAIGHT_JOIN r.kind, UNIX_TIMESTAMP(a.started_at) DIV 3600 AS hour, a.outcome = 'done' AS done,"
+            " ROUND(a.duration_ms, -GREATEST(0, LENGTH(a.duration_ms) - 3)) AS rounded_ms, COUNT(*) AS count,"
+            " SUM(a.duration_ms) AS sum_ms, MAX(a.duration_ms) AS longest_ms, MAX(a.peak_memory_kb) AS peak_memory_kb"
+            " FROM job_attempts a FORCE INDEX (ix_job_attempts_started) JOIN runs r ON r.run_id = a.run_id"
+            " WHERE a.started_at >= NOW(6) - INTERVAL :hours HOUR AND a.duration_ms IS NOT NULL"
+            " AND a.outcome IN ('done', 'retry', 'dead', 'crashed')"
             + (" AND r.kind = :kind" if kind else "")
-            + ") each_attempt GROUP BY kind, hour ORDER BY hour DESC, kind"
+            + " GROUP BY r.kind, hour, done, rounded_ms ORDER BY hour DESC, r.kind, rounded_ms"
         ),
         {"hours": hours, "kind": kind},
-    ).mappings()
+    )
+    # Sorted by what they are grouped by.
     return [
-        HourOfKind(
-            kind=row["kind"],
-            hour=row["hour"],
-            attempts=int(row["attempts"]),
-            done=int(row["done"]),
-            failed=int(row["failed"]),
-            mean_ms=float(row["mean_ms"]),
-            p95_ms=float(row["p95_ms"]),
-            longest_ms=int(row["longest_ms"]),
-            peak_memory_kb=row["peak_memory_kb"],
-        )
-        for row in rows
+        _summed(name, int(hour), list(members)) for (hour, name), members in groupby(rows, lambda r: (r.hour, r.kind))
     ]
+
+
+def _summed(kind: str, hour: int, rows: list[Any]) -> HourOfKind:
+    attempts = sum(int(row._mapping["count"]) for row in rows)
+    done = sum(int(row._mapping["count"]) for row in rows if row.done)
+    return HourOfKind(
+        kind=kind,
+        hour=datetime.fromtimestamp(hour * 3600, UTC).replace(tzinfo=None),
+        attempts=attempts,
+        done=done,
+        failed=attempts - done,
+        mean_ms=float(sum(row.sum_ms for row in rows)) / attempts,
+        p95_ms=_nearest_rank(rows, math.ceil(0.95 * attempts)),
+        longest_ms=max(int(row.longest_ms) for row in rows),
+        peak_memory_kb=max((int(row.peak_memory_kb) for row in rows if row.peak_memory_kb is not None), default=None),
+    )
+
+
+def _nearest_rank(rows: list[Any], rank: int) -> float:
+    seen = 0
+    for row in rows:
+        seen += int(row._mapping["count"])
+        if seen >= rank:
+            break
+    return float(row.rounded_ms)
