@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
-from .breaker_scripts import ALLOW, RECORD, SHOW
+from .breaker_scripts import ALLOW, GIVE_BACK, RECORD, SHOW
 from .client import TryingTo
 from .keys import Json, canonical_json, digest_of
 
@@ -97,6 +97,12 @@ class Breaker:
         """Tell what became of a call.  What was allowed before the breaker last opened or closed changes nothing any more."""
         with TryingTo(f"tell breaker {self.name}"):
             RECORD(self._client, [self._key], *self._rule, call.generation, call.token, int(ok), why, self.name)
+
+    def give_back(self, call: Call) -> None:
+        """The call was not made after all.  If it was to be the probe, another one may be, without waiting ``probe_s``."""
+        if call.probe:
+            with TryingTo(f"give a probe back to breaker {self.name}"):
+                GIVE_BACK(self._client, [self._key], *self._rule, call.generation, call.token)
 
     def show(self) -> BreakerState:
         """How it stands."""

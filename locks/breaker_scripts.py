@@ -90,6 +90,15 @@ return 1
 """
 )
 
+# ARGV besides the rule: generation, token.
+GIVE_BACK = Script(
+    _COMMON
+    + """
+if ARGV[8] ~= generation or f[5] ~= ARGV[9] then return 0 end
+return redis.call('HDEL', KEYS[1], 'probe', 'probe_until')
+"""
+)
+
 SHOW = Script(
     _COMMON
     + """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import redis
 
@@ -65,32 +66,36 @@ class SharedGate:
 
     def before_request(self) -> None:
         """Return when a request may start; raises `NotNow` where that is more than `SHORT_S` away."""
-        self._give_back()
+        self._call_off()
         try:
-            call = self._breaker.allow()
-            if isinstance(call, Refused):
-                raise NotNow(f"connection {self._connection} fails: {call.why}", wait_s=max(call.wait_s, 0.1))
-            self._mine.call = call
-            if self._places is not None:
-                place = self._places.take(wait_s=SHORT_S)
-                if place is None:
-                    raise NotNow(f"connection {self._connection}: every place is taken", wait_s=FULL_S)
-                self._mine.place = place
-            answer = self._limiter.take(self._limits, at_most_wait_s=SHORT_S, sleep=self._sleep)
+            self._ask()
         except LocksError as error:
-            self._give_back()
+            self._call_off()
             raise NotNow(f"the shared limits cannot be asked: {error}", wait_s=REDIS_AWAY_S) from error
+        except BaseException:
+            # A probe that nobody makes would keep everybody away for as long as one may take.
+            self._call_off()
+            raise
+
+    def _ask(self) -> None:
+        call = self._breaker.allow()
+        if isinstance(call, Refused):
+            raise NotNow(f"connection {self._connection} fails: {call.why}", wait_s=max(call.wait_s, 0.1))
+        self._mine.call = call
+        if self._places is not None:
+            self._mine.place = self._places.take(wait_s=SHORT_S)
+            if self._mine.place is None:
+                raise NotNow(f"connection {self._connection}: every place is taken", wait_s=FULL_S)
+        answer = self._limiter.take(self._limits, at_most_wait_s=SHORT_S, sleep=self._sleep)
         key = connection_key(self._connection)
         metrics.count_limited(key, None if isinstance(answer, NotBefore) else answer.go_in_s)
         if isinstance(answer, NotBefore):
-            self._give_back()
             raise NotNow(f"connection {self._connection}: {answer.limited_by}", wait_s=answer.wait_s)
 
     def after_answer(self, status: int | None, wait_s: float | None) -> None:
         """An API that asks for a wait gets it, from all workers: from now on no request starts until it is over."""
-        call: Call | None = getattr(self._mine, "call", None)
-        self._mine.call = None
-        self._give_back()
+        call = self._taken_call()
+        self._give_place_back()
         try:
             if wait_s is not None and wait_s > 0:
                 reason = f"HTTP {status}, Retry-After {wait_s:.0f} s"
@@ -103,15 +108,27 @@ class SharedGate:
             # This worker stops by the answer itself; the others ask the same Redis, which is away, and wait as well.
             raise NotNow(f"HTTP {status}; this could not be shared: {error}", wait_s=wait_s or REDIS_AWAY_S) from error
 
-    def _give_back(self) -> None:
+    def _call_off(self) -> None:
+        """The request that this thread was about to make is not made."""
+        self._give_place_back()
+        call = self._taken_call()
+        if call is not None:
+            with suppress(LocksError):
+                # Another one may probe after a minute in any case.
+                self._breaker.give_back(call)
+
+    def _taken_call(self) -> Call | None:
+        call: Call | None = getattr(self._mine, "call", None)
+        self._mine.call = None
+        return call
+
+    def _give_place_back(self) -> None:
         place: Place | None = getattr(self._mine, "place", None)
         self._mine.place = None
         if place is not None:
-            try:
-                place.release()
-            except LocksError:
+            with suppress(LocksError):
                 # It frees itself.
-                return
+                place.release()
 
     def _sleep(self, seconds: float) -> None:
         self._stop_if_asked()

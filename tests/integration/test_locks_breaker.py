@@ -166,3 +166,23 @@ def test_redis_away_is_said(servers: Servers, client: redis.Redis) -> None:
     for method in (one.allow, one.show, lambda: one.record(allowed, ok=True)):
         with pytest.raises(LockUnavailable):
             method()
+
+
+def test_a_probe_that_was_not_made_may_be_made_by_another(client: redis.Redis) -> None:
+    """At once, not after ``probe_s``; a call that was no probe, or somebody else's, takes nothing away."""
+    one = breaker(client, open_s=0.05)
+    before = call(one)
+    one.give_back(before)
+    fail(one, 3)
+    wait_until(lambda: one.show().state == "half-open")
+    probe = call(one)
+    assert probe.probe
+    refusal(one)
+    one.give_back(before)
+    one.give_back(Call(probe.generation, "somebody's", probe=True))
+    refusal(one)
+    one.give_back(probe)
+    again = call(one)
+    assert again.probe
+    one.record(again, ok=True)
+    assert one.show().state == "closed"
