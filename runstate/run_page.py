@@ -51,7 +51,8 @@ def pulse(connection: Connection, run_id: str) -> Pulse:
             f"SELECT (SELECT COUNT(*) FROM {_JOBS} 'queued') AS out_, (SELECT COUNT(*) FROM {_JOBS} 'running') AS in_hand,"
             f" (SELECT due_at FROM {_JOBS} 'pending' ORDER BY due_at LIMIT 1) AS next_due_at,"
             f" (SELECT COUNT(*) FROM {_ATTEMPTS} 'done'"
-            "   AND started_at > NOW(6) - INTERVAL :pace_s SECOND) AS lately,"
+            # Not the planning: it is no job that a pace could be told by.
+            "   AND started_at > NOW(6) - INTERVAL :pace_s SECOND AND job_no > 0) AS lately,"
             " (SELECT TIMESTAMPDIFF(MICROSECOND, started_at, NOW(6)) / 1e6 FROM runs WHERE run_id = :run_id) AS age_s"
         ),
         {"run_id": run_id, "pace_s": PACE_S},

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -60,37 +58,34 @@ def line(value: Any, most: int = 300) -> str:
     return text if len(text) <= most else text[:most] + " …"
 
 
+def changed(before: Any, after: Any, most: int = 20_000) -> str:
+    """What an action changed, with secrets masked: ``status: running → paused``; what stayed the same is left out."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return f"{line(before, most)} → {line(after, most)}"
+    old, new = masked(before), masked(after)
+    names = [name for name in {**old, **new} if before.get(name) != after.get(name)]
+    return "; ".join(f"{name}: {_word(old, name)} → {_word(new, name)}" for name in names)[:most] or "nothing changed"
+
+
+def _word(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
+    if name not in document or value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def pace(per_s: float) -> str:
+    """A rate of jobs, in the unit in which it is a number that one can read."""
+    for unit, factor in (("a second", 1), ("a minute", 60)):
+        if per_s * factor >= 1:
+            return f"{per_s * factor:,.1f} {unit}"
+    return f"{per_s * 3600:,.1f} an hour"
+
+
 def said(text: str | None, most: int | None = None) -> str:
     """Somebody else's text without secrets."""
     clean = masked_text(text or "")
     return clean if most is None or len(clean) <= most else clean[:most] + " …"
-
-
-def cut(text: str | None, most: int, keep: str = "") -> str:
-    """Somebody else's text without secrets, as HTML: what is longer than ``most`` characters opens on a click.
-
-    ``keep`` names it within its page, so that it stays open while the page is renewed.
-    """
-    clean = said(text)
-    if len(clean) <= most:
-        return f"<bdi>{show(clean)}</bdi>"
-    return (
-        f'<details class="cut" data-keep="{show(keep)}"><summary><bdi>{show(clean[:most])} …</bdi></summary>'
-        f"<bdi>{show(clean)}</bdi></details>"
-    )
-
-
-_RUN_ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-
-
-def linked(text: str | None, address: Callable[[str], str], most: int | None = None) -> str:
-    """Somebody else's text without secrets, as HTML: run ids in it are links, all else is escaped."""
-    clean, made, end = said(text, most), [], 0
-    for found in _RUN_ID.finditer(clean):
-        made.append(show(clean[end : found.start()]))
-        made.append(f'<a class="mono" href="{show(address(found.group()))}">{found.group()[:8]}</a>')
-        end = found.end()
-    return "".join(made) + show(clean[end:])
 
 
 def figure(value: Any) -> str:
@@ -98,12 +93,6 @@ def figure(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None or value == "" else said(str(value), 400)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-
-def prose(text: str) -> str:
-    """A sentence of ours, as HTML: what stands between backticks is code."""
-    parts = text.split("`")
-    return "".join(f"<code>{show(part)}</code>" if place % 2 else show(part) for place, part in enumerate(parts))
 
 
 def tone(word: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.errors import UsageError
-from ops.pages import csrf, show
+from ops.pages import csrf, markup, show
 from ops.pages.charts import bars, meter
 from ops.pages.masking import MASK, is_secret, masked, unmasked
 from ops.pages.roles import Role, Roles
@@ -121,7 +121,7 @@ def test_a_token_fits_one_cookie_and_one_user() -> None:
 def test_text_is_escaped_and_what_steers_it_is_visible() -> None:
     """Markup, quotes, controls, direction marks; line ends stay."""
     assert show.show("<b>\"'&\u202e\x1b\n") == "&lt;b&gt;&quot;&#x27;&amp;\\u202e\\x1b\n" or "&#39;" in show.show("'")
-    assert "<code>&lt;x&gt;</code>" in show.prose("run `<x>` now")
+    assert "<code>&lt;x&gt;</code>" in markup.prose("run `<x>` now")
 
 
 def test_charts_of_nothing_and_of_much() -> None:

@@ -22,7 +22,9 @@
     window.clearTimeout(timer);
     if (every && !stopped && !document.hidden) {
       // After failures less and less often, and never all browsers at once.
-      var wait = Math.min(60000, every * Math.pow(2, Math.min(failures, 5)));
+      // What the page did not wait for follows at once.
+      var usual = document.querySelector("[data-pending]") && !failures ? 1000 : every;
+      var wait = Math.min(60000, usual * Math.pow(2, Math.min(failures, 5)));
       timer = window.setTimeout(renew, wait * (0.9 + 0.2 * Math.random()));
     }
   }
