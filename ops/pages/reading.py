@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from ops.pages.shared import Shared
+from ops.pages.commons import Commons
+from ops.pages.shared import REST_TIMES, Shared
 from runstate.transaction import in_transaction
 from tasks import clients
 
@@ -19,12 +20,13 @@ T = TypeVar("T")
 POOL = ThreadPoolExecutor(max_workers=4, thread_name_prefix="holdfast-pages")
 """Flower's loop never waits for MySQL or Redis; and however many browsers there are, these are all that ask."""
 SLOW_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="holdfast-pages-slow")
+_COMMONS = Commons(clients.redis, rest_times=REST_TIMES)
 _SHARED: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
 
 
 def shared() -> Shared:
     """What the browsers of this event loop share."""
-    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL, SLOW_POOL))
+    return _SHARED.setdefault(asyncio.get_running_loop(), Shared(POOL, SLOW_POOL, _COMMONS))
 
 
 def asked(read: Callable[[Connection], T]) -> Callable[[], T]:

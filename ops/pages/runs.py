@@ -8,7 +8,8 @@ from typing import Any, cast
 from ops.errors import UsageError
 from ops.pages.handler import Page, asked, shared
 from runstate import documents, pages
-from runstate.pages import Order, Place, RunFilter, RunRow
+from runstate.pages import RunRow
+from runstate.run_order import Order, Place, RunFilter
 from runstate.statuses import ACTIVE, RunStatus
 from tasks.registry import kinds
 
