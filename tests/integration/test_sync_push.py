@@ -185,7 +185,7 @@ def test_what_we_wrote_does_not_come_back_as_an_edit(api: Api) -> None:
 
 def test_a_slow_api_has_its_answers_recorded_in_between(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written when the time is over is recorded, and a further job does the rest: nothing is written twice."""
-    monkeypatch.setattr("tasks.sync.push.CALLS_S", 0.2)
+    monkeypatch.setattr("tasks.sync.writes.CALLS_S", 0.2)
     api.before = lambda op, _: time.sleep(0.15) if op == "create" else None
     change("INSERT INTO items (id, name) VALUES (1, 'x'), (2, 'y'), (3, 'z'), (4, 'w')", 1, 2, 3, 4)
     run_id = planned(SYNC, connection="memory", kind="items", direction="push")

@@ -148,7 +148,12 @@ def test_a_process_that_dies_between_fetching_and_recording_loses_nothing(
 def test_a_pause_stops_the_asking(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """One page may be under way when it comes; none is asked for after it, and what was edited meanwhile arrives."""
     three_pages(api)
-    while_recording(monkeypatch, 1, lambda: [fetched(), control.pause(run_id, WHO)])
+
+    def pause() -> None:
+        fetched()
+        control.pause(run_id, WHO)
+
+    while_recording(monkeypatch, 1, pause)
     run_id = planned(SYNC, connection="memory", kind="items")
     work_off(SYNC, run_id)
     assert run_of(run_id).status is RunStatus.PAUSED
@@ -214,13 +219,17 @@ def test_what_was_learnt_after_the_asking_counts_more(api: Api, monkeypatch: pyt
         api.put(f"a{n}", price="2.00")
     api.log.clear()
 
+    def newer() -> None:
+        fetched()
+        run_aside(take_in_newer)
+
     def take_in_newer() -> None:
         api.put("a6", stock=100)
         api.listing_hides.add("a6")
         read = read_records(scene(api), [api.records["a6"]])
         in_transaction(clients.engine(), lambda c: observe(c, scene(api), read, read_at=links.now(c)))
 
-    while_recording(monkeypatch, 1, lambda: [fetched(), run_aside(take_in_newer)])
+    while_recording(monkeypatch, 1, newer)
     sync()
     stocks = {name: stock for name, _, stock in items().values()}
     assert stocks["n6"] == 100
