@@ -53,6 +53,7 @@ soak: $(VENV)/.development ## the long fault runs
 	@$(PY) -m bench.images_soak
 	@$(PY) -m bench.sync_converge
 	@$(PY) -m bench.email_soak
+	@$(PY) -m bench.bad_day
 
 lock: ## renew requirements.txt and requirements-dev.txt, with hashes (UPGRADE=--upgrade: newest versions)
 	@sh stack/lock.sh $(UPGRADE)

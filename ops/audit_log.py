@@ -42,10 +42,24 @@ def show_audit(options: argparse.Namespace, output: Output) -> int:
         output.document(found)
         return exits.OK
     output.table(
-        ("ID>", "AT", "WHO", "WHAT", "TO WHAT", "WHY", "AFTER"),
+        ("ID>", "AT", "WHO", "WHAT", "TO WHAT", "WHY", "BEFORE", "AFTER"),
         [
-            (row.id, moment(row.at), row.actor, row.action, row.subject, row.reason, json.dumps(row.after)[:100])
+            (
+                row.id,
+                moment(row.at),
+                row.actor,
+                row.action,
+                row.subject,
+                row.reason,
+                _short(row.before),
+                _short(row.after),
+            )
             for row in found
         ],
     )
     return exits.OK
+
+
+def _short(state: object) -> str:
+    text = json.dumps(state, ensure_ascii=False)
+    return "" if text in ("{}", "null") else text[:100]

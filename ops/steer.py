@@ -26,6 +26,8 @@ _HELP = {
     "resume": "let a paused run go on",
     "cancel": "end a run; what was recorded stays",
 }
+_WAITS = {"limit_paused", "limit_used_up", "next_due"}
+"""Findings that a run gets over without anybody's help."""
 _ACTIONS: dict[str, Callable[..., Run]] = {
     "pause": control.pause,
     "resume": control.resume,
@@ -124,7 +126,8 @@ def explain_run(options: argparse.Namespace, output: Output) -> int:
     for finding in explanation.findings:
         output.say(f"  {'!' if finding.blocks else '-'} {finding.text}", "yellow" if finding.blocks else "")
     if not any(finding.blocks for finding in explanation.findings):
-        output.say("  nothing blocks it")
+        waits = {finding.code for finding in explanation.findings} & _WAITS
+        output.say("  nothing blocks it" + ("; it waits, and goes on by itself" if waits else ""))
     return exits.OK
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from billiard.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import DBAPIError
 
 from runstate.outcomes import Ending, Outcome
 from tasks.errors import FailRun, PauseRun, Permanent, Retry, Snooze, WorkStopped
@@ -46,7 +47,7 @@ def decide(
     if isinstance(error, WorkStopped):
         return _stopped(error, attempt, kind, jitter)
     error_class = _class_name(error)
-    message = str(error) or error_class
+    message = _message(error) or error_class
     if isinstance(error, Snooze):
         # What it waits for is kept as the job's last error: operators ask why it does not move.
         return Outcome(Ending.SNOOZE, delay_s=max(MIN_SNOOZE_S, _snooze_s(error, now())), error=str(error) or None)
@@ -89,6 +90,14 @@ def _snooze_s(error: Snooze, now: datetime) -> float:
         return error.delay_s
     assert error.until is not None
     return (error.until - now).total_seconds()
+
+
+def _message(error: BaseException) -> str:
+    """Of a refused statement what the server said: its values are somebody's data, and would make each letter another trouble."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        args = error.orig.args
+        return f"MySQL {args[0]}: {args[1]}" if len(args) > 1 else str(error.orig)
+    return str(error)
 
 
 def _class_name(error: BaseException) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 from datetime import UTC, datetime, timedelta
 
+import pymysql
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import ProgrammingError
 
 from runstate.outcomes import Ending
 from tasks.decide import MIN_SNOOZE_S, backoff_s, decide
@@ -104,3 +106,13 @@ def test_jitter_is_full_and_capped() -> None:
     for attempt in (1, 2, 3, 4, 1000):
         backoff_s(Backoff(max_attempts=9, base_s=2, cap_s=10), attempt, note)
     assert asked == [(0.0, 2.0), (0.0, 4.0), (0.0, 8.0), (0.0, 10.0), (0.0, 10.0)]
+
+
+def test_a_refused_statement_is_told_without_the_statement() -> None:
+    """Its values are somebody's data, and would make each letter a trouble of its own."""
+    error = ProgrammingError(
+        "INSERT INTO t VALUES ('a@example.com')", {}, pymysql.err.ProgrammingError(1146, "no table x")
+    )
+    outcome = decide(error, KIND.backoff.max_attempts, KIND)
+    assert outcome is not None
+    assert outcome.error == "MySQL 1146: no table x"
