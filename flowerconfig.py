@@ -42,7 +42,7 @@ if not _values.get("FLOWER_AUTH"):
     basic_auth = [f"{_user}:{_password}", *(_values.get("FLOWER_BASIC_AUTH") or "").split(",")]
     basic_auth = [pair for pair in basic_auth if ":" in pair]
 # The operators' pages, with tabs on each page of Flower, and who may do what on them.
-_install_pages(roles=_values.get("FLOWER_ROLES"), admin=_user)
+_install_pages(roles=_values.get("FLOWER_ROLES"), admin=_user, metrics_token=_values.get("FLOWER_METRICS_TOKEN"))
 
 # Its history would die with the process; saved only at exit, it would die with a crash.
 persistent = _of_the_stack

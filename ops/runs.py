@@ -15,7 +15,8 @@ from ops.parsers import Commands, ago, positive
 from runstate import documents, letters, pages, queries
 from runstate.alerts import database_now
 from runstate.letters import Filter
-from runstate.pages import RunFilter, RunRow
+from runstate.pages import RunRow
+from runstate.run_order import RunFilter
 from runstate.runs import Run, get
 from runstate.stale import stale_since
 from runstate.statuses import ACTIVE, RunStatus

@@ -1,4 +1,4 @@
-"""Flower's own buttons, under our roles: without this every viewer could stop the workers."""
+"""Flower's own buttons and numbers, under our roles: without this every viewer could stop the workers, and anybody count."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ops.pages.handler import POOL, asked
 from ops.pages.identity import user_of
 from ops.pages.install import page_settings
 from ops.pages.roles import NEEDED
+from ops.pages.scraper import closed
 from runstate import audit
 from runstate.audit import Actor
 
@@ -20,8 +21,10 @@ _NO_REASON = "a button or the API of Flower, which ask for none"
 
 
 def guarded(spec: Any) -> Any:
-    """Flower's handler, asking for a role and writing the audit log before it changes something."""
+    """Flower's handler, asking for a role, and writing the audit log before it changes something."""
     pattern, handler = (spec.regex.pattern, spec.handler_class) if isinstance(spec, URLSpec) else (spec[0], spec[1])
+    if pattern.rstrip("$") == "/metrics" and isinstance(spec, tuple):
+        return (pattern, closed(handler), *spec[2:])
     if not pattern.startswith("/api/") or handler.post is RequestHandler.post:
         return spec
     action = "flower admin" if pattern.startswith(_ADMIN) else "flower"

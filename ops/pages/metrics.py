@@ -1,13 +1,18 @@
-"""Everything in Prometheus' text format, behind the same login as the pages (basic auth is what Prometheus can send)."""
+"""Everything in Prometheus' text format, for whoever may see the pages, and for Prometheus with its token."""
 
 from __future__ import annotations
 
 from ops.metrics import exposition
 from ops.pages.handler import Page, shared
+from ops.pages.scraper import brings_token
 
 
 class MetricsPage(Page):
     """What ``python -m ops metrics`` prints."""
+
+    def prepare(self) -> None:
+        if not brings_token(self):
+            super().prepare()
 
     async def get(self) -> None:
         text = await shared().get(("metrics",), exposition, fresh_s=2, stale_s=5)

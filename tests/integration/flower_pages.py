@@ -66,9 +66,16 @@ class Browser:
 
 
 @contextmanager
-def flower_site(**changed: Any) -> Iterator[Site]:
-    """Flower with users of each role; ``changed`` are options of Flower's."""
-    install(roles="olga=operator,vic=viewer", admin="ada")
+def flower_site(
+    *,
+    roles: str = "olga=operator,vic=viewer",
+    metrics_token: str | None = None,
+    port: int = 0,
+    oauth: dict[str, str] | None = None,
+    **changed: Any,
+) -> Iterator[Site]:
+    """Flower with users of each role; ``changed`` are options of Flower's, ``oauth`` its key, secret and redirect."""
+    install(roles=roles, admin="ada", metrics_token=metrics_token)
     given = {"basic_auth": [f"{user}:pw" for user in USERS], "read_only": False, "url_prefix": "", **changed}
     before = {name: getattr(options, name) for name in given}
     for name, value in given.items():
@@ -80,9 +87,15 @@ def flower_site(**changed: Any) -> Iterator[Site]:
         made["loop"], made["stop"] = asyncio.get_running_loop(), asyncio.Event()
         from tornado.ioloop import IOLoop
 
-        flower = Flower(capp=celery_app, options=options, io_loop=IOLoop.current(), **flower_settings)
+        flower = Flower(
+            capp=celery_app,
+            options=options,
+            io_loop=IOLoop.current(),
+            **flower_settings,
+            **({"oauth": oauth} if oauth else {}),
+        )
         server = HTTPServer(flower)
-        sockets = bind_sockets(0, "127.0.0.1")
+        sockets = bind_sockets(port, "127.0.0.1")
         server.add_sockets(sockets)
         made["port"], made["shared"] = sockets[0].getsockname()[1], shared()
         started.set()
