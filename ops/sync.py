@@ -8,14 +8,19 @@ from typing import Any
 
 from ops import exits
 from ops.actor import actor_of, add_actor
-from ops.errors import UsageError
+from ops.errors import OpsError, UsageError
 from ops.output import Output, duration
 from ops.parsers import Commands, positive
+from runstate import runs
+from runstate.audit import Actor
+from runstate.errors import NotFound
+from runstate.queries import resolve_run_id
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.sync import conflicts, cursors, links, outbox, plan_entries, rejects
-from tasks.sync.connections import connection_named, connections
-from tasks.sync.errors import SyncError
+from tasks.sync.connections import connections
+from tasks.sync.errors import NoConflict, SyncError
+from tasks.sync.kind import SYNC
 from tasks.sync.links import Pair
 from tasks.sync.resolve import Choice
 from tasks.sync.steer import resolve_conflict, retry_rejects
@@ -73,10 +78,17 @@ def _add_rejects(group: Commands, common: argparse.ArgumentParser) -> None:
 
 def _pairs(name: str | None) -> list[Pair]:
     try:
-        some = [connection_named(name)] if name else list(connections().values())
+        if name is not None and name not in connections():
+            raise NotFound(_unknown(name))
+        some = [connections()[name]] if name is not None else list(connections().values())
     except SyncError as error:
         raise UsageError(str(error)) from error
     return [Pair(connection.name, kind.name) for connection in some for kind in connection.kinds]
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(sorted(connections())) or "none"
+    return f"there is no connection {name!r} here; known: {known}. Connections are named in HOLDFAST_SYNC"
 
 
 def status(options: argparse.Namespace, output: Output) -> int:
@@ -91,7 +103,7 @@ def status(options: argparse.Namespace, output: Output) -> int:
                     **links.count(connection, pair),
                     "pending": waiting.get(outbox.PENDING, 0),
                     "oldest_pending_s": outbox.oldest_age_s(connection, pair),
-                    "conflicts": len(conflicts.find(connection, pair, limit=10_000)),
+                    "conflicts": conflicts.count(connection, pair),
                     "rejects": rejects.count(connection, pair),
                     "full_age_s": kept.full_age_s,
                 }
@@ -131,9 +143,12 @@ def list_conflicts(options: argparse.Namespace, output: Output) -> int:
                         "since": row.created_at.isoformat(),
                     }
                 )
+    found = sorted(found, key=lambda one: int(one["id"]))[: options.limit]
     if output.as_json:
         output.document(found)
         return exits.OK
+    if not found:
+        output.say("no field waits for a person")
     for one in found:
         output.say(
             f"{one['id']}  {one['connection']}/{one['kind']} row {one['local_id']}, record {one['remote_id']}: "
@@ -151,21 +166,19 @@ def resolve(options: argparse.Namespace, output: Output) -> int:
             value = json.loads(options.value)
         except ValueError as error:
             raise UsageError(f"--value {options.value}: not JSON ({error}); quote texts twice, '\"so\"'") from error
-    if options.dry_run:
-        with clients.engine().connect() as connection:
-            asked = conflicts.get(connection, options.conflict_id)
-        if asked is None or asked.open != 1:
-            raise UsageError(f"conflict {options.conflict_id} is not open")
-        kept = {"local": load(asked.local), "remote": load(asked.remote), "value": value}[choice]
-        output.document({"dry_run": "would resolve", "id": asked.id, "field": asked.field, "kept": kept})
-        return exits.OK
-    actor = actor_of(options)
+    actor = Actor(options.actor, options.reason or "dry run") if options.dry_run else actor_of(options)
     try:
-        kept = resolve_conflict(options.conflict_id, choice, value=value, actor=actor.name, reason=actor.reason)
+        kept = resolve_conflict(
+            options.conflict_id, choice, value=value, actor=actor.name, reason=actor.reason, dry_run=options.dry_run
+        )
+    except NoConflict as error:
+        raise NotFound(str(error)) from error
     except SyncError as error:
-        raise UsageError(str(error)) from error
+        raise OpsError(str(error)) from error
     if output.as_json:
-        output.document(kept)
+        output.document({"dry_run": "would resolve", **kept} if options.dry_run else kept)
+    elif options.dry_run:
+        output.say(f"would resolve it: {kept['field']} would be {kept['kept']!r} instead of {kept['before']!r}")
     else:
         output.say(f"{kept['field']} is {kept['kept']!r}; the next run of {kept['connection']}/{kept['kind']} goes on")
     return exits.OK
@@ -189,9 +202,12 @@ def list_rejects(options: argparse.Namespace, output: Output) -> int:
                 }
                 for row in rejects.find(connection, pair, limit=options.limit)
             ]
+    found = sorted(found, key=lambda one: str(one["at"]), reverse=True)[: options.limit]
     if output.as_json:
         output.document(found)
         return exits.OK
+    if not found:
+        output.say("nothing is rejected")
     for one in found:
         output.say(
             f"{one['connection']}/{one['kind']} {one['entity']} {one['direction']} {one['code']}: {one['reason']}"
@@ -202,9 +218,15 @@ def list_rejects(options: argparse.Namespace, output: Output) -> int:
 def retry(options: argparse.Namespace, output: Output) -> int:
     """Have rejects tried again."""
     pair = Pair(options.connection, options.kind)
+    if pair not in (known := _pairs(options.connection)):
+        names = ", ".join(one.kind for one in known)
+        raise NotFound(f"connection {pair.connection!r} has no kind {pair.kind!r}; it has: {names}")
     if options.dry_run:
         count = in_transaction(clients.engine(), lambda c: rejects.count(c, pair))
-        output.document({"dry_run": "would retry", "rejects": count})
+        if output.as_json:
+            output.document({"dry_run": "would retry", "rejects": count})
+        else:
+            output.say(f"would have {count} tried again by the next run")
         return exits.OK
     actor = actor_of(options)
     count = retry_rejects(options.connection, options.kind, actor=actor.name, reason=actor.reason)
@@ -218,37 +240,50 @@ def retry(options: argparse.Namespace, output: Output) -> int:
 def show_plan(options: argparse.Namespace, output: Output) -> int:
     """Entries of a plan, in the order in which they were made."""
     with clients.engine().connect() as connection:
-        entries = plan_entries.read(connection, options.plan_id, limit=options.limit)
-        counts = plan_entries.counts(connection, options.plan_id)
+        run = runs.get(connection, resolve_run_id(connection, options.plan_id))
+        if run.kind != SYNC.name or not run.args.get("dry_run"):
+            raise NotFound(f"run {run.run_id} made no plan: a plan is a run of kind sync with dry_run=True")
+        entries = plan_entries.read(connection, run.run_id, limit=options.limit)
+        counts = plan_entries.counts(connection, run.run_id)
     if output.as_json:
         output.document(
             {
-                "plan_id": options.plan_id,
+                "plan_id": run.run_id,
+                "run_status": run.status,
                 "counts": counts,
-                "entries": [
-                    {
-                        "entity": e.entity,
-                        "local_id": e.local_id,
-                        "remote_id": e.remote_id,
-                        "local": e.local_change,
-                        "remote": e.remote_change,
-                        "conflicts": e.conflicts,
-                        "status": e.status,
-                        "reason": e.reason,
-                    }
-                    for e in entries
-                ],
+                "entries": [_entry_document(entry) for entry in entries],
             }
         )
         return exits.OK
-    if not entries:
-        output.say(f"plan {options.plan_id} has no entries: both sides are the same, or no dry run has this id")
+    if run.finished_at is None:
+        output.say(f"run {run.run_id} is still {run.status}: more may come")
+    elif not entries:
+        output.say(f"plan {run.run_id} has no entries: both sides are the same")
     for entry in entries:
-        told = f": {entry.reason}" if entry.reason else ""
-        output.say(f"row {entry.local_id or '-'}, record {entry.remote_id or '-'} ({entry.status}{told})")
-        for side, change in (("table", entry.local_change), ("API", entry.remote_change)):
-            for name, (before, after) in (change or {}).get("fields", {}).items():
-                output.say(f"  {side} {(change or {})['action']}: {name} {before!r} → {after!r}")
-        for clash in entry.conflicts or ():
-            output.say(f"  conflict: {clash['field']} local {clash['local']!r}, remote {clash['remote']!r}")
+        _say_entry(entry, output)
+    if (more := sum(counts.values()) - len(entries)) > 0:
+        output.say(f"… and {more} more: --limit shows them")
     return exits.OK
+
+
+def _entry_document(entry: plan_entries.Entry) -> dict[str, Any]:
+    return {
+        "entity": entry.entity,
+        "local_id": entry.local_id,
+        "remote_id": entry.remote_id,
+        "local": entry.local_change,
+        "remote": entry.remote_change,
+        "conflicts": entry.conflicts,
+        "status": entry.status,
+        "reason": entry.reason,
+    }
+
+
+def _say_entry(entry: plan_entries.Entry, output: Output) -> None:
+    told = f": {entry.reason}" if entry.reason else ""
+    output.say(f"row {entry.local_id or '-'}, record {entry.remote_id or '-'} ({entry.status}{told})")
+    for side, change in (("table", entry.local_change), ("API", entry.remote_change)):
+        for name, (before, after) in (change or {}).get("fields", {}).items():
+            output.say(f"  {side} {(change or {})['action']}: {name} {before!r} → {after!r}")
+    for clash in entry.conflicts or ():
+        output.say(f"  conflict: {clash['field']} local {clash['local']!r}, remote {clash['remote']!r}")

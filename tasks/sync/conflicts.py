@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, Row, func, select, text
 
+from tasks.sync import links
 from tasks.sync.links import Pair
 from tasks.sync.merge import Clash
 from tasks.sync.tables import sync_conflicts
 from tasks.sync.values import dump
 
 _T = sync_conflicts.c
+_PART = 500
 
 
 class Open(NamedTuple):
@@ -44,6 +46,26 @@ def close(connection: Connection, link_id: int, field: str, *, by: str, resoluti
     ).rowcount
 
 
+def refresh(connection: Connection, conflict_id: int, local: Any) -> None:
+    """The row's value is another one now; the conflict stays open."""
+    connection.execute(
+        text("UPDATE sync_conflicts SET local = :local WHERE id = :id AND open = 1"),
+        {"local": dump(local), "id": conflict_id},
+    )
+
+
+def drop_links(connection: Connection, link_ids: Iterable[int]) -> None:
+    """Forget these links; where there is no row and no record any more, nobody has to decide anything."""
+    wanted = sorted(link_ids)
+    links.drop(connection, wanted)
+    for start in range(0, len(wanted), _PART):
+        connection.execute(
+            sync_conflicts.update()
+            .where(_T.link_id.in_(wanted[start : start + _PART]), _T.open == 1)
+            .values(open=None, resolved_at=text("NOW(6)"), resolved_by="sync", resolution=dump("both sides are gone"))
+        )
+
+
 def get(connection: Connection, conflict_id: int, *, lock: bool = False) -> Row[Any] | None:
     """One conflict."""
     query = select(sync_conflicts).where(_T.id == conflict_id)
@@ -56,3 +78,9 @@ def find(connection: Connection, pair: Pair | None = None, *, limit: int = 100, 
     if pair is not None:
         query = query.where(_T.connection == pair.connection, _T.kind == pair.kind)
     return connection.execute(query).all()
+
+
+def count(connection: Connection, pair: Pair) -> int:
+    """How many are open."""
+    where = (_T.connection == pair.connection, _T.kind == pair.kind, _T.open == 1)
+    return int(connection.scalar(select(func.count()).select_from(sync_conflicts).where(*where)) or 0)

@@ -135,7 +135,12 @@ def connections() -> dict[str, SyncConnection]:
     found: dict[str, SyncConnection] = {}
     for path in settings().sync:
         module, _, attribute = path.partition(":")
-        declared = getattr(import_module(module), attribute, None)
+        try:
+            declared = getattr(import_module(module), attribute, None)
+        except (ImportError, ValueError) as error:
+            raise BadConnection(
+                f"HOLDFAST_SYNC: {path} cannot be imported ({error}); write module:attribute"
+            ) from error
         if not isinstance(declared, SyncConnection):
             raise BadConnection(f"HOLDFAST_SYNC: {path} is not a SyncConnection; write module:attribute")
         if declared.name in found:

@@ -48,7 +48,9 @@ def apply(
         if d.link is not None and (d.link != d.before or place in new_ids)
     ]
     links.save(connection, scene.pair, stored, seen_run=listed_by)
-    links.drop(connection, (d.before.id for _, d in done if d.forget and d.before and d.before.id is not None))
+    conflicts.drop_links(
+        connection, (d.before.id for _, d in done if d.forget and d.before and d.before.id is not None)
+    )
     audit.write(
         connection,
         scene.pair,

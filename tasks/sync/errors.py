@@ -29,6 +29,18 @@ class NotResolvable(SyncError):
     """A conflict cannot be resolved as asked."""
 
 
+class NoConflict(NotResolvable):
+    """There is no conflict of this number."""
+
+
+class RowMoved(NotResolvable):
+    """The row's value is not the one that was shown any more; ``value``: what it is now."""
+
+    def __init__(self, message: str, *, value: object) -> None:
+        super().__init__(message)
+        self.value = value
+
+
 class Unfit(ValueError):
     """A value that its column cannot keep exactly; ``code`` names the reason, ``column`` the place."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from tasks.sync import audit, links, rejects
+from tasks.sync import audit, conflicts, links, rejects
 from tasks.sync.audit import Change
 from tasks.sync.connector import Record
 from tasks.sync.decisions import Decision, Do, decide
@@ -69,7 +69,7 @@ def delete_decided(connection: Connection, scene: Scene, decisions: Sequence[Dec
     going = {d.row.id: d for d in decisions if d.local is Do.DELETE and d.row is not None and d.before is not None}
     refused = scene.table.delete(connection, list(going))
     gone = [d for row_id, d in going.items() if row_id not in refused]
-    links.drop(connection, (d.before.id for d in gone if d.before is not None and d.before.id is not None))
+    conflicts.drop_links(connection, (d.before.id for d in gone if d.before is not None and d.before.id is not None))
     audit.write(
         connection,
         scene.pair,

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from tasks.sync import links, outbox, rejects
+from tasks.sync import conflicts, links, outbox, rejects
 from tasks.sync.answers import Planned
 from tasks.sync.connector import Write
 from tasks.sync.decisions import Decision, Do, decide
@@ -50,7 +50,7 @@ def prepare(connection: Connection, scene: Scene, entries: Sequence[Entry], *, d
             reject = Reject(entry.entity, "push", "does_not_fit", str(error), decision.remote_values)
             refused.append((entry, reject))
     links.save(connection, scene.pair, unlink)
-    links.drop(connection, forget)
+    conflicts.drop_links(connection, forget)
     outbox.done(connection, done)
     outbox.reject(connection, [entry for entry, _ in refused])
     rejects.store(connection, scene.pair, scene.run_id, [reject for _, reject in refused])

@@ -57,10 +57,15 @@ def clear(connection: Connection, pair: Pair, entities: Iterable[str]) -> None:
 
 
 def take_all(connection: Connection, pair: Pair) -> int:
-    """Put every reject into the outbox and forget it; if its cause is still there, the next run rejects it again."""
+    """Put every reject into the outbox and forget it; if its cause is still there, the next run rejects it again.
+
+    What is no record cannot be asked for: the next listing that shows it notes it anew.
+    """
     where = (_T.connection == pair.connection, _T.kind == pair.kind)
-    found = connection.execute(select(_T.id, _T.entity).where(*where).order_by(_T.entity).with_for_update()).all()
-    outbox.add(connection, pair, [row.entity for row in found])
+    found = connection.execute(
+        select(_T.id, _T.entity, _T.code).where(*where).order_by(_T.entity).with_for_update()
+    ).all()
+    outbox.add(connection, pair, [row.entity for row in found if row.code != "no_record"])
     connection.execute(sync_rejects.delete().where(_T.id.in_([row.id for row in found])))
     return len(found)
 

@@ -15,11 +15,12 @@ from tasks.result import StartResult
 from tasks.start import start_task
 from tasks.sync import conflicts, rejects
 from tasks.sync.arguments import declared
-from tasks.sync.errors import NotResolvable
+from tasks.sync.errors import NoConflict, RowMoved
 from tasks.sync.kind import SYNC
 from tasks.sync.links import Pair
 from tasks.sync.local import local_table
 from tasks.sync.resolve import Choice, resolve
+from tasks.sync.values import load
 
 
 def plan_sync(connection: str, kind: str, *, direction: str = "both", full: bool = False) -> StartResult:
@@ -28,10 +29,13 @@ def plan_sync(connection: str, kind: str, *, direction: str = "both", full: bool
     return started
 
 
-def resolve_conflict(conflict_id: int, choice: Choice, *, actor: str, reason: str, value: Any = None) -> dict[str, Any]:
+def resolve_conflict(
+    conflict_id: int, choice: Choice, *, actor: str, reason: str, value: Any = None, dry_run: bool = False
+) -> dict[str, Any]:
     """Settle a field that waits for a person: ``local``, ``remote``, or ``value`` with ``value=``; what was kept.
 
-    The next run pushes what the API lacks.  Raises `tasks.sync.errors.NotResolvable`, `BadArguments`.
+    The next run pushes what the API lacks.  ``dry_run`` raises what the act would raise, and changes nothing.
+    Raises `tasks.sync.errors.NotResolvable` and `BadArguments`.
     """
     if choice not in ("local", "remote", "value"):
         raise BadArguments(f"choice={choice!r}: local, remote or value")
@@ -39,16 +43,35 @@ def resolve_conflict(conflict_id: int, choice: Choice, *, actor: str, reason: st
     with clients.engine().connect() as connection:
         asked = conflicts.get(connection, conflict_id)
     if asked is None:
-        raise NotResolvable(f"there is no conflict {conflict_id}")
+        raise NoConflict(f"there is no conflict {conflict_id}; see `python -m ops sync conflicts list`")
     table = local_table(clients.engine(), declared(asked.connection, asked.kind))
 
     def steps(connection: Connection) -> dict[str, Any]:
         kept = resolve(connection, table, conflict_id, choice, value=value, by=actor)
-        before = {"local": asked.local, "remote": asked.remote}
+        before = {"local": load(asked.local), "remote": load(asked.remote)}
         audit_log.write(connection, who, "resolve_conflict", f"sync_conflict:{conflict_id}", before, kept)
+        if dry_run:
+            raise _TakenBack(kept)
         return kept
 
-    return in_transaction(clients.engine(), steps)
+    try:
+        return in_transaction(clients.engine(), steps)
+    except _TakenBack as tried:
+        return tried.kept
+    except RowMoved as moved:
+        if not dry_run:
+            # Whoever looks again sees what is there now, also where nobody told the sync of the change.
+            current = moved.value
+            in_transaction(clients.engine(), lambda c: conflicts.refresh(c, conflict_id, current))
+        raise
+
+
+class _TakenBack(Exception):
+    """A dry run has come to its end: what it did is rolled back."""
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        super().__init__("dry run")
+        self.kept = kept
 
 
 def retry_rejects(connection: str, kind: str, *, actor: str, reason: str) -> int:
