@@ -56,6 +56,11 @@ def promtool_program() -> Program:
     return _program("promtool", ("prometheus",), only="usr/bin/promtool")
 
 
+def mariadb_dump_program() -> Program:
+    """``mariadb-dump``, which writes a backup.  Raises `ServerMissing`."""
+    return _program("mariadb-dump", ("mariadb-client",), only="usr/bin/mariadb-dump")
+
+
 def packages_directory() -> Path:
     """Where packages are unpacked: ``HOLDFAST_PACKAGES_DIR``, or ``packages`` under var."""
     return Path(os.environ.get("HOLDFAST_PACKAGES_DIR") or var_dir() / "packages").absolute()
