@@ -55,12 +55,12 @@ class OverviewPage(Page):
         span = self.query("span")
         if span not in SPANS:
             raise UsageError(f"span {span}: day, or nothing for the last hour")
-        state = await shared().get("state", asked(read_state), fresh_s=2.5, stale_s=15)
-        watch = await shared().get("watch", asked(read_watch), fresh_s=2.5, stale_s=15)
+        state = await shared().get("state", asked(read_state), fresh_s=2.7, stale_s=15)
+        watch = await shared().get("watch", asked(read_watch), fresh_s=2.7, stale_s=15)
         # These may be long in coming, an hour of attempts and whatever is wrong: the page does not wait, they follow.
         minutes, checks, hours = await asyncio.gather(
-            shared().soon("minutes", asked(overview.minutes), fresh_s=4, patience_s=_PATIENCE_S),
-            shared().soon("checks", all_checks, fresh_s=10, patience_s=_PATIENCE_S),
+            shared().soon("minutes", asked(overview.minutes), fresh_s=5.6, patience_s=_PATIENCE_S),
+            shared().soon("checks", all_checks, fresh_s=11.5, patience_s=_PATIENCE_S),
             self._hours(span),
         )
         queues = queue_waits(state.waiting, state.nodes)
