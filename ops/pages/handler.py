@@ -105,6 +105,8 @@ class Page(Visitor):
             super().write_error(status_code, **kwargs)
             return
         status_code, message = told(status_code, error)
+        if self.request.method == "POST" and status_code >= 500:
+            message += " Look whether it was done before you do it again; going back, you find what you typed."
         self.set_status(status_code)
         if self.is_live:
             self.set_header("Content-Type", "application/json")

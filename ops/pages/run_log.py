@@ -9,7 +9,7 @@ from ops.pages.run_facts import Facts
 from ops.pages.show import tone
 from runstate.run_page import Attempt
 
-MOST_FAILURES = 15
+MOST_FAILURES = 8
 _FAILURES = ("retry", "dead", "crashed", "lost")
 
 

@@ -26,7 +26,7 @@ def run_report(connection: Connection, seen: RunSeen) -> Report:
         *(Figure(state.replace("_", " "), n, _TONES.get(state, "")) for state, n in found["states"].items() if n),
     ]
     if found["left"] and found["eta_s"] is not None:
-        figures.append(Figure("left under its rates", f"{found['eta_s']:,.0f} s or more"))
+        figures.append(Figure("left under its rates", f"{found['eta_s'] / 60:,.0f} min or more"))
     quoted = shlex.quote(name)
     todo = [f"`python -m ops email report {quoted}`"]
     if found["states"]["in_doubt"]:

@@ -31,7 +31,7 @@ def sync_report(connection: Connection, seen: RunSeen) -> Report:
         Figure("outbox", waiting.get(outbox.PENDING, 0)),
         Figure("open conflicts", _count(len(clashes)), "warn" if clashes else ""),
         Figure("rejects now", rejected, "bad" if rejected else ""),
-        Figure("listed in full", "never" if full_age_s is None else f"{full_age_s:,.0f} s ago"),
+        Figure("listed in full", "never" if full_age_s is None else f"{full_age_s / 60:,.0f} min ago"),
     ]
     tables, todo = [], []
     if clashes:

@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Chromium, chromium
 from tests.e2e.harness import Stack, wait_until
@@ -94,6 +94,8 @@ def test_an_operators_day_in_a_browser(stack: Stack, browser: Chromium) -> None:
     with browser.tab("olga", "olga-pw") as tab:
         page = tab.go("/holdfast/")
         expect(page.locator("#tiles")).to_contain_text("dead letters")
+        # No beat in this stack: whoever looks is told that nobody else does.
+        expect(page.locator("[data-trouble=alerts]")).to_contain_text("Nobody has ever looked")
         # -- a run: what moves, moves without a reload
         page.get_by_role("link", name="Runs", exact=True).first.click()
         page.get_by_role("link", name=slow[:8]).click()
@@ -103,6 +105,9 @@ def test_an_operators_day_in_a_browser(stack: Stack, browser: Chromium) -> None:
             "before => parseInt(document.querySelector('.numbers dd').textContent.replace(/,/g, '')) > before",
             arg=before,
         )
+        expect(page.locator("#course svg")).to_be_visible()
+        expect(page.locator("#hands")).to_contain_text("imports")
+        _renewing_takes_nothing_away(page)
         # -- pause and resume, by click, with a reason
         page.get_by_role("link", name="Pause").click()
         expect(page.get_by_role("heading", name="Pause this run?")).to_be_visible()
@@ -115,6 +120,8 @@ def test_an_operators_day_in_a_browser(stack: Stack, browser: Chromium) -> None:
         page.get_by_label("Reason").fill("it opens")
         page.keyboard.press("Enter")
         expect(page.locator(".pill.big")).to_have_text("running")
+        expect(page.locator("#course")).to_contain_text("paused")
+        expect(page.locator("#log")).to_contain_text("the shop closes")
         # -- letters: grouped, a selection, the dry run
         page.goto(tab.url + "/holdfast/dead-letters")
         expect(page.locator("#groups tbody tr")).to_have_count(1)
@@ -176,11 +183,20 @@ def test_keys_themes_phones_and_hidden_tabs(stack: Stack, browser: Chromium) -> 
     letter = rows(stack, "SELECT id FROM dead_letters")[0][0]
     with browser.tab("vic", "vic-pw", scheme="dark") as tab:
         page = tab.go("/holdfast/runs")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "main-content"
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/holdfast/runs/{run_id}")
         assert page.locator(".state .actions a").count() == 0, "a viewer is offered nothing"
+        # What is cut opens whole, by the keyboard.
+        whole = page.locator("#attempts details.cut").first
+        whole.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(whole.locator("> bdi")).to_contain_text("y" * 500)
         for key, path in (("d", "dead-letters"), ("l", "locks"), ("a", "audit"), ("r", "runs"), ("o", "")):
             page.keyboard.press("g")
             page.keyboard.press(key)
@@ -226,6 +242,17 @@ def test_keys_themes_phones_and_hidden_tabs(stack: Stack, browser: Chromium) -> 
         page.get_by_role("link", name="Dead letters", exact=True).first.click()
         page.wait_for_url("**/holdfast/dead-letters")
         assert tab.complaints == []
+
+
+def _renewing_takes_nothing_away(page: Page) -> None:
+    """While a part is renewed, focus stays where it was, and so does how far a table is scrolled."""
+    page.locator("[data-action=pause]").focus()
+    page.locator("[data-keep=attempts]").evaluate("table => { table.scrollTop = 60; window.was = table; }")
+    state = page.locator("#state").inner_html()
+    page.wait_for_function("before => document.getElementById('state').innerHTML !== before", arg=state)
+    page.wait_for_function("!document.body.contains(window.was)")
+    expect(page.locator("[data-action=pause]")).to_be_focused()
+    assert page.locator("[data-keep=attempts]").evaluate("table => table.scrollTop") == 60
 
 
 def _dead(stack: Stack) -> int:

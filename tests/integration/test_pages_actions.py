@@ -64,7 +64,9 @@ def test_a_run_is_paused_resumed_and_cancelled(site: Site) -> None:
     assert "the run is paused now" in shown and "the shop closes" in shown and "Resume" in shown
     assert "the run is paused now" not in olga.get(f"/holdfast/runs/{run_id}").text
     again = olga.post(f"/holdfast/runs/{run_id}/pause", reason="twice")
-    assert again.status_code == 409 and "cannot pause" in again.text
+    assert again.status_code == 409 and "cannot pause" in again.text and 'value="twice"' in again.text
+    assert "The run is paused: there is nothing to pause now" in again.text
+    assert "there is nothing to" not in olga.get(f"/holdfast/runs/{run_id}/resume").text
     assert olga.post(f"/holdfast/runs/{run_id}/resume", reason="open again").status_code == 303
     assert olga.post(f"/holdfast/runs/{run_id}/cancel", reason="wrong file").status_code == 303
     assert run_of(run_id).status is RunStatus.CANCELLING
@@ -245,4 +247,6 @@ def test_without_mysql_a_page_says_so(site: Site, monkeypatch: pytest.MonkeyPatc
     clients.reset()
     page = site.browser("vic").get("/holdfast/runs")
     assert page.status_code == 503 and "MySQL does not answer" in page.text and "s3cret" not in page.text
+    posted = site.browser("ada").post("/holdfast/dead-letters/discard", "/holdfast/limits/pause?key=k", id=1, reason="x")
+    assert posted.status_code == 503 and "Look whether it was done" in posted.text
     assert "MySQL does not answer" in site.browser("vic").get("/holdfast/runs?live=1").json()["error"]

@@ -73,6 +73,9 @@ def test_without_any_login_configured_the_pages_stay_closed(machinery: None) -> 
     with flower_site(basic_auth=[]) as site:
         assert requests.get(site.url + "/workers", timeout=20).status_code == 200
         assert requests.get(site.url + "/holdfast/", timeout=20).status_code == 403
+        # A name that nobody has checked is nobody's.
+        assert requests.get(site.url + "/holdfast/", auth=("ada", "anything"), timeout=20).status_code == 403
+        assert requests.post(f"{site.url}/holdfast/limits/pause", auth=("ada", ""), timeout=20).status_code == 403
 
 
 ROLES = [
