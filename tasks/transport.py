@@ -1,5 +1,5 @@
-"""Celery's Redis transport, with three changes: messages nobody can read do no harm, publishing costs less, and a message
-with a priority goes to the head of its queue.
+"""Celery's Redis transport, with four changes: messages nobody can read do no harm, publishing costs less, a message with a
+priority goes to the head of its queue, and a Redis that was emptied gets the bindings of the living again.
 
 Out of the box, an envelope that is no JSON ends the worker, and one of the wrong shape or with a broken body ends it
 and goes back into the queue, for the next worker.  Anybody who can write to the broker, by mistake or on purpose, could
@@ -51,6 +51,18 @@ class Channel(kombu_redis.Channel):
             return
         with self.conn_or_acquire() as client:
             client.rpush(queue, dumps(message))  # type: ignore[no-untyped-call]
+
+    def queue_bind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Any = None, **options: Any
+    ) -> None:
+        # kombu remembers in the process what it has bound, and leaves it at that: once Redis was emptied, Flower and whoever
+        # else lives long would never get an answer of a worker again.
+        bound = self.state.has_binding(queue, exchange or "amq.direct", routing_key)
+        super().queue_bind(queue, exchange, routing_key, arguments, **options)  # type: ignore[no-untyped-call]
+        if bound:
+            exchange = exchange or "amq.direct"
+            made = self.typeof(exchange).prepare_bind(queue, exchange, routing_key, arguments)  # type: ignore[no-untyped-call]
+            self._queue_bind(exchange, *made)  # type: ignore[no-untyped-call]
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         # kombu builds a client for each command, which takes longer than the command.  A client for publishing is no

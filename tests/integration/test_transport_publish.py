@@ -58,3 +58,15 @@ def test_publishing_goes_on_after_the_broker_restarted(broker_url: str, servers:
     servers.valkey.restart()
     publish(1)
     assert published(broker_url) == sorted(f"1:{number}" for number in range(EACH))
+
+
+def test_a_flushed_redis_gets_its_bindings_again(broker_url: str, servers: Servers) -> None:
+    """Whoever lives on and declares its reply queue once more, as Flower does for each command, gets the answers."""
+    with app.connection_for_write() as connection, redis.Redis.from_url(broker_url) as client:
+        channel = connection.channel()
+        channel.exchange_declare("reply.celery.pidbox", "direct")
+        for _ in range(2):
+            channel.queue_declare("mine")
+            channel.queue_bind("mine", "reply.celery.pidbox", "mine")
+            assert channel.get_table("reply.celery.pidbox") == [("mine", "", "mine")]
+            client.flushall()
