@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from runstate import runs
 from runstate.errors import NotFound as RunNotFound
+from runstate.statuses import RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients
 from tasks.errors import FailRun
@@ -25,7 +26,7 @@ from tasks.sync.links import Pair
 from tasks.sync.local import Row
 from tasks.sync.missing import delete_decided
 from tasks.sync.observe import read_records
-from tasks.sync.plan_entries import Entry, entry_of
+from tasks.sync.plan_entries import BEGUN, Entry, entry_of
 from tasks.sync.push import push
 from tasks.sync.report import application_report
 from tasks.sync.scenes import calling, failing_the_run, scene_for
@@ -39,7 +40,7 @@ def plan_application(args: Args) -> Iterator[Json]:
     after = 0
     while True:
         with clients.engine().connect() as connection:
-            some = plan_entries.read(connection, args["plan_id"], after=after, status="planned", limit=BATCH)
+            some = plan_entries.read(connection, args["plan_id"], after=after, open_only=True, limit=BATCH)
         if some:
             yield {"after": after, "upto": some[-1].id, **pair._asdict()}
         if len(some) < BATCH:
@@ -56,6 +57,8 @@ def _pair_of(plan_id: str) -> Pair:
         raise FailRun(f"run {plan_id} made no plan: it is of kind {run.kind}, and not a dry run")
     if run.finished_at is None:
         raise FailRun(f"run {plan_id} is still {run.status}: a plan is whole once its run has ended")
+    if run.status != RunStatus.COMPLETED:
+        raise FailRun(f"run {plan_id} is {run.status}, so its plan is not whole: make a new one")
     return Pair(run.args["connection"], run.args["kind"])
 
 
@@ -66,7 +69,7 @@ def perform_application(work: Work) -> Mapping[str, Json]:
         scene = scene_for(work, payload["connection"], payload["kind"])
     with work.engine.connect() as connection:
         entries = plan_entries.read(
-            connection, work.args["plan_id"], after=payload["after"], upto=payload["upto"], status="planned"
+            connection, work.args["plan_id"], after=payload["after"], upto=payload["upto"], open_only=True
         )
     counts: Counter[str] = Counter()
     with failing_the_run(), calling(work, scene):
@@ -113,9 +116,10 @@ def _local_side(
 ) -> tuple[str | None, Sequence[outbox.Entry]]:
     """Do the table's side, in one transaction with the check; why not, or the outbox's entries for the API's side."""
     decision = _decide(connection, scene, entry, seen, read_at)
-    now = None if decision is None else entry_of(decision, seen if seen is not None else None)
-    if decision is None or now is None:
-        return "there is nothing to do any more", ()
+    now = entry_of(decision, seen)
+    if now is None:
+        # Begun, and then done by somebody else from the outbox: it is what the plan says.
+        return (None if entry.status == BEGUN else "there is nothing to do any more"), ()
     moved = entry.same_as(now)
     if moved is not None:
         return moved, ()
@@ -128,6 +132,7 @@ def _local_side(
     if decision.remote is Do.NOTHING:
         return None, ()
     note_pushes(connection, scene, [decision])
+    plan_entries.begin(connection, entry.id)
     return None, outbox.find(connection, scene.pair, [f"l:{_local_id(decision)}"])
 
 
@@ -137,11 +142,12 @@ def _local_id(decision: Decision) -> str | None:
     return decision.link.local_id if decision.link is not None else None
 
 
-def _decide(connection: Connection, scene: Scene, entry: Entry, seen: Seen | None, read_at: Any) -> Decision | None:
+def _decide(connection: Connection, scene: Scene, entry: Entry, seen: Seen | None, read_at: Any) -> Decision:
     link = None
-    if entry.link_seq is not None and entry.local_id is not None:
+    if entry.local_id is not None:
         link = links.by_local(connection, scene.pair, [entry.local_id]).get(entry.local_id)
-    elif entry.remote_id is not None:
+    if link is None and entry.remote_id is not None:
+        # A record that was linked to another row meanwhile, too.
         link = links.by_remote(connection, scene.pair, [entry.remote_id]).get(entry.remote_id)
     row: Row | None = None
     if entry.local_id is not None:

@@ -8,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from tasks.sync import links, outbox, plan_entries
-from tasks.sync.decisions import decide
+from tasks.sync.decisions import Seen, decide
 from tasks.sync.effects import Scene
+from tasks.sync.links import Link
 from tasks.sync.observe import Looked, Read, look
 from tasks.sync.plan_entries import Entry, entry_of
 from tasks.sync.pull import Listed
@@ -33,6 +34,17 @@ def foresee(connection: Connection, scene: Scene, read: Read, read_at: datetime)
 def foresee_rows(connection: Connection, scene: Scene, local_ids: Iterable[str]) -> Planned:
     """What a push of these rows would write, stored."""
     return _store(connection, scene, _entries_of_rows(connection, scene, local_ids))
+
+
+def foresee_gone(connection: Connection, scene: Scene, some: Sequence[Link]) -> Planned:
+    """What would become of rows whose records are known to be gone, stored: a run that the guard stopped has left them."""
+    rows = scene.table.read(connection, (link.local_id or "" for link in some))
+    read_at = links.now(connection)
+    found = []
+    for link in some:
+        seen = Seen(link.remote_id or "", None)
+        found.append(entry_of(decide(scene.kind, link, rows.get(link.local_id or ""), seen, read_at), seen))
+    return _store(connection, scene, [entry for entry in found if entry is not None])
 
 
 def foresee_outbox(

@@ -14,6 +14,9 @@ from tasks.sync.values import dump, hash_of, load
 
 _T = sync_plan_entries.c
 _PART = 200
+PLANNED, BEGUN = "planned", "begun"
+OPEN = (PLANNED, BEGUN)
+"""Statuses of entries that are still to be applied; ``begun``: the table's side is done, the API's may be under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Entry:
 
     def same_as(self, other: Entry) -> str | None:
         """What of the state has moved since, or None."""
+        if self.status == BEGUN:
+            return self._goes_on_as(other)
         for name, what in (
             ("link_seq", "the link"),
             ("local_hash", "the row"),
@@ -46,6 +51,17 @@ class Entry:
                 return f"{what} has changed since the plan was made"
         if (self.local_change, self.remote_change) != (other.local_change, other.remote_change):
             return "what would be written has changed since the plan was made"
+        return None
+
+    def _goes_on_as(self, other: Entry) -> str | None:
+        """The table's side is done; the API's must be what it was, and that includes the row: what is written comes from it."""
+        same = other.local_change is None and self.remote_change == other.remote_change
+        if self.remote_id is None:
+            same = same and other.remote_id is None
+        else:
+            same = same and (self.remote_hash, self.remote_version) == (other.remote_hash, other.remote_version)
+        if not same:
+            return "one side has changed since the other was written; the next run goes on"
         return None
 
 
@@ -123,15 +139,15 @@ def read(
     *,
     after: int = 0,
     upto: int | None = None,
-    status: str | None = None,
+    open_only: bool = False,
     limit: int = 1000,
 ) -> list[Entry]:
     """Entries in the order in which they were made."""
     query = select(sync_plan_entries).where(_T.plan_id == plan_id, _T.id > after).order_by(_T.id).limit(limit)
     if upto is not None:
         query = query.where(_T.id <= upto)
-    if status is not None:
-        query = query.where(_T.status == status)
+    if open_only:
+        query = query.where(_T.status.in_(OPEN))
     return [
         Entry(
             row.entity,
@@ -152,10 +168,20 @@ def read(
     ]
 
 
+def begin(connection: Connection, entry_id: int) -> None:
+    """The table's side is done, in this transaction; whoever tries the entry again goes on with the API's."""
+    connection.execute(
+        text("UPDATE sync_plan_entries SET status = 'begun' WHERE id = :id AND status = 'planned'"), {"id": entry_id}
+    )
+
+
 def settle(connection: Connection, entry_id: int, status: str, reason: str | None = None) -> None:
     """Note what became of an entry: applied, or refused and why."""
     connection.execute(
-        text("UPDATE sync_plan_entries SET status = :status, reason = :reason WHERE id = :id AND status = 'planned'"),
+        text(
+            "UPDATE sync_plan_entries SET status = :status, reason = :reason"
+            " WHERE id = :id AND status IN ('planned', 'begun')"
+        ),
         {"status": status, "reason": reason, "id": entry_id},
     )
 
