@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, text
 
 KINDS = ("import", "keyed", "free", "finishing")
 _DIE = "ELT(1 + n MOD 4, 'import', 'keyed', 'free', 'finishing')"
+_HASH = f"""SHA2(CONCAT('["', {_DIE}, '","table_', n MOD 500, '"]'), 256)"""
+"""As `runstate.documents.admission_hash` makes it."""
 _ID = "CONCAT(LPAD(HEX(CRC32(CONCAT('r', n))), 8, '0'), '-0000-4000-8000-', LPAD(HEX(n), 12, '0'))"
 LARGE = "11111111-0000-4000-8000-000000000001"
 """An active run with half of all jobs."""
@@ -21,6 +23,51 @@ PAYLOAD = json.dumps({"start": 1000, "end": 2000})
 TRACEBACK = (
     "Traceback (most recent call last):\n"
     + '  File "tasks/imports/writer.py", line 88, in write\n    load(rows)\n' * 20
+)
+
+PAGES = {
+    "overview": "",
+    "runs": "runs",
+    "runs, failed": "runs?status=failed",
+    "runs, active": "runs?status=active",
+    "runs, kind and day": "runs?kind=import&time=24h",
+    "runs, key": "runs?key=table_7",
+    "runs, text": "runs?text=rejects",
+    "runs, text that none has": "runs?text=nowhere",
+    "runs, last finished": "runs?sort=finished",
+    "runs, last finished of a kind": "runs?sort=finished&kind=import&status=failed",
+    "run with half of the jobs": f"runs/{LARGE}",
+    "dead letters": "dead-letters",
+    "dead letters, one kind": "dead-letters?kind=free",
+    "dead letters, one class": "dead-letters?error_class=TimeoutError",
+    "dead letters, none matches": "dead-letters?error_class=Nothing",
+    "dead letters, all": "dead-letters?status=all",
+    "dead letters, replaying": "dead-letters?status=replaying",
+    "one letter": "dead-letters/500",
+    "replay all: what will happen": "dead-letters/replay?all=1",
+    "discard all: what will happen": "dead-letters/discard?all=1",
+    "cancel: what will happen": f"runs/{LARGE}/cancel",
+    "locks and limits": "locks",
+    "audit": "audit",
+    "audit of one": "audit?actor=anna",
+    "audit, an action that none did": "audit?action=nothing",
+    "metrics": "metrics",
+}
+"""What the pages are asked for, by what that is."""
+COMMANDS = (
+    "health",
+    "queues",
+    "runs list",
+    "runs list --status failed",
+    "runs list --key table_7",
+    f"runs show {LARGE}",
+    f"runs explain {LARGE}",
+    "dead-letters list",
+    "dead-letters list --kind free",
+    "dead-letters list --group",
+    "dead-letters discard --all --dry-run",
+    "limits",
+    "locks",
 )
 
 
@@ -49,7 +96,7 @@ def _runs(connection: Connection, runs: int) -> None:
             "INSERT INTO runs (run_id, kind, admission_key, admission_hash, status, args, jobs_total,"
             " jobs_done, jobs_dead,"
             " requested_at, requested_by, started_at, heartbeat_at, progress_at, finished_at, reason, fence)"
-            f" SELECT LOWER({_ID}), {_DIE}, CONCAT('table_', n MOD 500), SHA2(CONCAT('k', n), 256),"
+            f" SELECT LOWER({_ID}), {_DIE}, CONCAT('table_', n MOD 500), {_HASH},"
             " CASE WHEN n <= 20 THEN 'running' WHEN n <= 24 THEN 'paused' WHEN n <= 28 THEN 'requested'"
             "  WHEN n MOD 40 = 0 THEN 'failed' WHEN n MOD 90 = 1 THEN 'cancelled' WHEN n MOD 25 = 3"
             " THEN 'refused' ELSE 'completed' END,"

@@ -217,6 +217,7 @@ dead_letters = Table(
     Index("ix_dead_letters_status", "status", "kind", "fingerprint", "run_id"),
     Index("ix_dead_letters_error_class", "error_class", "status", "kind", "fingerprint", "run_id"),
     Index("ix_dead_letters_run", "run_id", "status", "kind", "fingerprint"),
+    Index("ix_dead_letters_newest", "status", "id"),
     Index("ix_dead_letters_created", "created_at", "status", "kind"),
     Index("ix_dead_letters_replay", "replay_run_id"),
     Index("ix_dead_letters_resolved", "resolved_at"),

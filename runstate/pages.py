@@ -132,7 +132,8 @@ def letters_page(connection: Connection, which: Filter, *, before_id: int | None
         _expanding(
             "SELECT id, run_id, job_no, kind, error_class, LEFT(error, 400) AS error, attempts, fingerprint, status,"
             " created_at, edited_payload IS NOT NULL AS edited, resolved_by, replay_run_id"
-            f" FROM dead_letters JOIN (SELECT id FROM dead_letters WHERE {where} ORDER BY id DESC LIMIT :most) page USING (id)"
+            " FROM dead_letters JOIN"
+            f" (SELECT id FROM dead_letters{which.page_index()} WHERE {where} ORDER BY id DESC LIMIT :most) page USING (id)"
             " ORDER BY id DESC",
             values,
         ),
@@ -174,11 +175,13 @@ class Spread:
 def letters_by_run(connection: Connection, which: Filter, *, most: int = 10) -> Spread:
     """What a replay or a discard of all that match would take."""
     where, values = which.where()
-    # Counted once: the windows are over the groups, before the limit.
+    # Of all letters, the index that is in the order of the runs; counted once: the windows are over the groups, before the limit.
+    narrowed = which.ids or which.kind or which.fingerprint or which.error_class
+    index = which.index() if narrowed else " FORCE INDEX (ix_dead_letters_run)"
     rows = connection.execute(
         _expanding(
             "SELECT run_id, COUNT(*) AS letters, COUNT(*) OVER () AS runs, SUM(COUNT(*)) OVER () AS total"
-            f" FROM dead_letters{which.index()} WHERE {where} GROUP BY run_id ORDER BY letters DESC, run_id LIMIT :most",
+            f" FROM dead_letters{index} WHERE {where} GROUP BY run_id ORDER BY letters DESC, run_id LIMIT :most",
             values,
         ),
         values | {"most": most},

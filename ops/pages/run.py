@@ -33,7 +33,7 @@ class RunPage(Page):
         read = asked(lambda c: read_facts(c, run_id))
         # Whoever opens the page sees how it stands now, for he may act on it; only the renewing is shared.
         facts = await (
-            shared().get(("run", run_id), read, fresh_s=EVERY_S, stale_s=3 * EVERY_S)
+            shared().get(("run", run_id), read, fresh_s=0.9 * EVERY_S, stale_s=3 * EVERY_S)
             if self.is_live
             else self.off_loop(read)
         )
@@ -64,10 +64,10 @@ async def _beside(facts: Facts) -> tuple[tuple[Finding, ...] | None, list[Slot] 
     """What takes longer, locks, broker, all attempts of the run, its kind's tables: the page does not wait, they follow."""
     run, course = facts.run, facts.course
     # What ended is read once more soon after its end, and then hardly ever.
-    fresh_s = 60.0 if run.ended and (run.seen_at - course.end).total_seconds() > 60 else 4.0
+    fresh_s = 60.0 if run.ended and (run.seen_at - course.end).total_seconds() > 60 else 3.6
     key = (run.run_id, run.status)
     return await asyncio.gather(
-        shared().soon(("explain", *key), lambda: explain(run.run_id).findings, fresh_s=4, patience_s=_PATIENCE_S),
+        shared().soon(("explain", *key), lambda: explain(run.run_id).findings, fresh_s=3.6, patience_s=_PATIENCE_S),
         shared().soon(
             ("slots", *key),
             asked(lambda c: run_course.slots(c, run.run_id, course.begin, course.end)),

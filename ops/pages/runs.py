@@ -32,8 +32,9 @@ class RunsPage(Page):
         found: list[RunRow] = await shared().get(
             key,
             asked(lambda c: pages.runs_page(c, which, order=order, after=after, most=MOST + 1)),
-            fresh_s=1.5,
-            stale_s=5 if self.is_live else 2,
+            # Whoever opens the list sees it as it is; renewing keeps the pace of the page's script.
+            fresh_s=4.4 if self.is_live else 1.5,
+            stale_s=10 if self.is_live else 2,
         )
         more = found[MOST - 1] if len(found) > MOST else None
         self.page(

@@ -76,13 +76,16 @@ class Shared:
                 kept = self._kept.get(key)
         return None if kept is None else kept.value
 
-    def forget(self) -> None:
-        """Something was changed: what is read from now on must show it, but for what takes long and follows by itself."""
+    def forget(self, *, everything: bool = False) -> None:
+        """Something was changed: what is read from now on must show it, but for what takes long and follows by itself.
+
+        ``everything``  that, too, but not what Redis keeps of it
+        """
         if self._commons is not None:
             # Not on the loop; whatever is read from now on waits for it.
             self._forgetting = self._pool.submit(self._commons.forget)
         for known in (self._kept, self._flights):
-            for key in [key for key in known if key not in self._slow]:
+            for key in [key for key in known if everything or key not in self._slow]:
                 del known[key]
 
     def _start(self, key: Hashable, read: Callable[[], Any], fresh_s: float, stale_s: float) -> asyncio.Task[Any]:

@@ -16,7 +16,7 @@ def upgrade() -> None:
     )
     op.execute(
         "ALTER TABLE dead_letters ADD KEY ix_dead_letters_run (run_id, status, kind, fingerprint),"
-        " ADD KEY ix_dead_letters_created (created_at, status, kind)"
+        " ADD KEY ix_dead_letters_newest (status, id), ADD KEY ix_dead_letters_created (created_at, status, kind)"
     )
     op.execute("ALTER TABLE audit_log ADD KEY ix_audit_action (action)")
     op.execute(
@@ -31,7 +31,9 @@ def downgrade() -> None:
         " ADD KEY ix_job_attempts_started (started_at, outcome, duration_ms)"
     )
     op.execute("ALTER TABLE audit_log DROP KEY ix_audit_action")
-    op.execute("ALTER TABLE dead_letters DROP KEY ix_dead_letters_created, DROP KEY ix_dead_letters_run")
+    op.execute(
+        "ALTER TABLE dead_letters DROP KEY ix_dead_letters_created, DROP KEY ix_dead_letters_newest, DROP KEY ix_dead_letters_run"
+    )
     op.execute(
         "ALTER TABLE runs DROP KEY ix_runs_kind_status_finished, DROP KEY ix_runs_kind_status_requested,"
         " ADD KEY ix_runs_kind_requested (kind, requested_at)"
