@@ -344,6 +344,35 @@ def test_a_name_that_leads_into_the_network_is_refused(host: str, monkeypatch: p
     assert guard.allows(ip_address(host)) is (host not in ("169.254.169.254", "0.0.0.0"))
 
 
+def test_a_name_that_leads_elsewhere_the_second_time_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: a name is asked once a connection, and what was judged is what is connected to; judged anew each time."""
+    answers = [["93.184.216.34"], ["127.0.0.1"], ["10.0.0.5", "93.184.216.34"]]
+    asked: list[str] = []
+    connected: list[Any] = []
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers[len(asked) - 1]]
+
+    class Recorded(socket.socket):
+        def connect(self, address: Any) -> None:
+            connected.append(address)
+            raise ConnectionRefusedError("nobody there")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "socket", Recorded)
+    client = Http("http://api.example", options=QUICK)
+    with pytest.raises(Unavailable):
+        client.request("POST", "http://api.example/items", content={})
+    assert (asked, connected) == (["api.example"], [("93.184.216.34", 80)])
+    with pytest.raises(Unusable, match="inside the network: refused"):
+        client.request("POST", "http://api.example/items", content={})
+    assert len(connected) == 1
+    with pytest.raises(Unavailable):
+        client.request("POST", "http://api.example/items", content={})
+    assert connected[1:] == [("93.184.216.34", 80)]
+
+
 def test_clouds_metadata_is_out_of_reach_in_every_spelling() -> None:
     """Not even a connection that may reach private addresses gets there, as IPv4 or wrapped into IPv6."""
     guard = AddressGuard("api.internal", allow_private=True)
