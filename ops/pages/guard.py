@@ -50,5 +50,12 @@ def _with_role(handler: Any, action: str) -> Any:
             # Before the action: what is not in the log has not been done.
             await self.application.io_loop.run_in_executor(POOL, entry)
 
+        def write_error(self, status_code: int, **options: Any) -> None:
+            if status_code == 401 and self.application.options.basic_auth:
+                # Flower's API does not ask.  A browser whose first page was not "/" sends a password here only when asked, and
+                # Flower's own buttons would do nothing.
+                self.set_header("WWW-Authenticate", 'Basic realm="flower"')
+            super().write_error(status_code, **options)
+
     Guarded.__name__ = handler.__name__
     return Guarded

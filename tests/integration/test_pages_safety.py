@@ -59,6 +59,12 @@ def test_nothing_is_shown_or_done_without_login(site: Site) -> None:
             assert requests.post(site.url + path, auth=auth, data={"reason": "x"}, timeout=20).status_code == 401, path
 
 
+def test_flowers_buttons_ask_for_the_password(site: Site) -> None:
+    """A browser whose first page was one of ours sends none to Flower's API unless it is asked."""
+    refused = requests.post(f"{site.url}/api/worker/queue/add-consumer/w@h", data={"queue": "q"}, timeout=20)
+    assert (refused.status_code, refused.headers.get("WWW-Authenticate")) == (401, 'Basic realm="flower"')
+
+
 def test_prometheus_reads_with_a_viewers_password(site: Site) -> None:
     """The text format, not a page; who has no role gets nothing."""
     planned(KEYED, n=6)
