@@ -22,6 +22,8 @@ from tasks.sync.writes import STOPPING, Checkpoint, write_parts
 
 ROUNDS = 5
 """How often one batch merges again what moved while it was being written."""
+SINGLY_FROM = 2
+"""From this round on each write is a request of its own: a record that the API chokes on keeps back only itself."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ def push(
     waiting = [entry for entry in entries if entry.local_id is not None]
     doubtful = [entry for entry in waiting if entry.intent is not None]
     ready = [entry for entry in waiting if entry.intent is None]
-    for _ in range(ROUNDS if merge_again else 1):
+    for number in range(ROUNDS if merge_again else 1):
         if pushed.stopped is None and doubtful:
             resolved = resolve_doubtful(scene, doubtful, checkpoint)
             ready += resolved.again
@@ -55,12 +57,14 @@ def push(
             pushed.stopped = resolved.stopped
         if pushed.stopped is not None or not ready:
             break
-        written = write_parts(scene, ready, checkpoint, deletes=deletes, merge_moved=merge_again)
+        singly = number >= SINGLY_FROM
+        written = write_parts(scene, ready, checkpoint, deletes=deletes, merge_moved=merge_again, singly=singly)
         pushed.counts += written.counts
         pushed.stopped = written.stopped
+        pushed.left += len(written.failed)
         ready = written.again
         doubtful = [replace(plan.entry, intent=intent_of(plan)) for plan in written.doubtful]
-    pushed.left = len(ready) + len(doubtful)
+    pushed.left += len(ready) + len(doubtful)
     return pushed
 
 

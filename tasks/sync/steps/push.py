@@ -43,7 +43,14 @@ def _after_push(work: Work, pushed: Pushed, *, held_elsewhere: int) -> Mapping[s
         later = Retry(f"{pushed.left} entities do not agree yet")
     else:
         later = Snooze(f"{held_elsewhere} entities are being written by somebody else", delay_s=HELD_WAIT_S)
-    if not isinstance(later, Snooze | Retry) or not any(pushed.counts.values()):
+    if not isinstance(later, Snooze | Retry) or not _came_some_way(pushed):
         raise later
     work.add_job(work.payload, due_in_s=(later.delay_s or 0.0) if isinstance(later, Snooze) else LEFT_WAIT_S)
     return dict(pushed.counts)
+
+
+def _came_some_way(pushed: Pushed) -> bool:
+    """Whether anything was done.  To have read once more what is still in doubt is nothing: a job that counted it as something
+    would be followed by others for ever where the API never answers.
+    """
+    return any(number for name, number in pushed.counts.items() if name != "resolved_by_reading")
