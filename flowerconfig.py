@@ -41,6 +41,9 @@ if not _values.get("FLOWER_AUTH"):
     # The generated user, and those of FLOWER_BASIC_AUTH.  With OAuth (FLOWER_AUTH) neither: Flower would ask for both.
     basic_auth = [f"{_user}:{_password}", *(_values.get("FLOWER_BASIC_AUTH") or "").split(",")]
     basic_auth = [pair for pair in basic_auth if ":" in pair]
+else:
+    # Said here, too: from stack.env alone Flower would not hear of it, and with neither it is open to everybody.
+    auth = _values["FLOWER_AUTH"]
 # The operators' pages, with tabs on each page of Flower, and who may do what on them.
 _install_pages(roles=_values.get("FLOWER_ROLES"), admin=_user, metrics_token=_values.get("FLOWER_METRICS_TOKEN"))
 

@@ -182,3 +182,49 @@ def test_redis_away_computes_directly(servers: Servers, client: redis.Redis, fau
     finally:
         if fault == "freeze":
             servers.valkey.thaw()
+
+
+def test_what_is_forgotten_while_it_is_computed_does_not_count(client: redis.Redis, redis_url: str) -> None:
+    """A value of before a change is not shown after it, though it was stored after it; other groups stay as they are."""
+    ours = SharedCache(client, soft_s=60, hard_s=60, group="ours")
+    theirs = SharedCache(client, soft_s=60, hard_s=60, group="theirs")
+    theirs.get(["theirs"], lambda: "kept")
+    computing, finish = threading.Event(), threading.Event()
+
+    def slow() -> str:
+        computing.set()
+        assert finish.wait(10)
+        return "of before"
+
+    reader = threading.Thread(
+        target=lambda: SharedCache(connect(redis_url), soft_s=60, hard_s=60, group="ours").get(NAME, slow)
+    )
+    reader.start()
+    assert computing.wait(5)
+    ours.forget_all()
+    finish.set()
+    reader.join()
+    assert ours.get(NAME, lambda: "of after").value == "of after"
+    assert ours.get(NAME, _never).value == "of after"
+    assert theirs.get(["theirs"], _never).value == "kept"
+
+
+def test_what_took_long_rests_long(client: redis.Redis, redis_url: str) -> None:
+    """Nine times as long as it took, for every reader; and it is kept for longer than its hard time then."""
+    query = Query(takes_s=0.2)
+    SharedCache(client, soft_s=0.05, hard_s=0.1, rest_times=9).get(NAME, query)
+    time.sleep(0.5)
+    found = SharedCache(connect(redis_url), soft_s=0.05, hard_s=0.1, rest_times=9).get(NAME, _never)
+    assert (found.value, found.cost_s >= 0.2, 0.5 <= found.age_s < 1.8) == ({"n": 1}, True, True)
+
+
+def test_after_a_failure_the_next_try_is_made_when_it_is_time(client: redis.Redis) -> None:
+    """Not by the next reader, and not as late as if the one that failed had died."""
+    cache = SharedCache(client, soft_s=0.05, hard_s=60, compute_s=30, retry_s=0.4)
+    cache.get(NAME, lambda: "old")
+    time.sleep(0.06)
+    began = time.monotonic()
+    assert cache.get(NAME, lambda: 1 / 0).value == "old"
+    assert cache.get(NAME, _never).value == "old"
+    wait_until(lambda: cache.get(NAME, lambda: "new").value == "new", 5)
+    assert time.monotonic() - began >= 0.35
