@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from kombu.exceptions import OperationalError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tornado.web import HTTPError
 
 from locks import LocksError
 from ops.errors import UsageError
 from runstate.errors import DatabaseUnavailable, NotFound, RunstateError
 from tasks.errors import TasksError
+
+_OTHER_SCHEMA = ((1054,), (1146,), (1176,))
+"""MySQL's numbers for a column, a table, an index that is not there: one was deployed before the other."""
 
 
 def told(status_code: int, error: BaseException | None) -> tuple[int, str]:
@@ -27,6 +30,11 @@ def told(status_code: int, error: BaseException | None) -> tuple[int, str]:
             return 503, str(error)
         case RunstateError() | TasksError():
             return 409, str(error)
+        case DBAPIError() if error.orig is not None and error.orig.args[:1] in _OTHER_SCHEMA:
+            return (
+                503,
+                f"The database is not at this program's schema: run python -m runstate.migrate. ({error.orig.args[1]})",
+            )
         case SQLAlchemyError() | OSError():
             return 503, f"{type(error).__name__}: {str(getattr(error, 'orig', error))[:300]}"
     return status_code, f"Error {status_code}. Flower's log says more."

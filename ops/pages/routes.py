@@ -14,6 +14,7 @@ from ops.pages.letters_act import LettersActionPage
 from ops.pages.limits import LimitPage
 from ops.pages.locks import LocksPage, ReleasePage
 from ops.pages.metrics import MetricsPage
+from ops.pages.missing import MissingPage
 from ops.pages.operations import OperationPage
 from ops.pages.overview import OverviewPage
 from ops.pages.run import RunPage
@@ -44,4 +45,5 @@ def routes() -> list[URLSpec]:
         url(r"/holdfast/metrics", MetricsPage, name="holdfast-metrics"),
         # Style and script, the same for everybody: nothing to hide in them.
         url(r"/holdfast/static/(.*)", StaticFileHandler, {"path": str(STATIC)}, name="holdfast-static"),
+        url(r"/holdfast/.*", MissingPage),
     ]

@@ -12,7 +12,7 @@ def moot(action: str, facts: Facts) -> str:
     if action not in OFFERED.get(run.status, ()):
         return f"The run is {run.status.value}: there is nothing to {action} now."
     if action == "recover" and facts.stale_since is None:
-        return "The run is not stale: it is recovered by force only."
+        return "The run is not stale: it is recovered by force only, which takes an admin."
     if action == "retry" and not run.jobs_dead + run.jobs_cancelled:
         return "Nothing is left of this run: no job of it is dead or cancelled."
     return ""

@@ -64,6 +64,8 @@ def changed(before: Any, after: Any, most: int = 20_000) -> str:
         return f"{line(before, most)} → {line(after, most)}"
     old, new = masked(before), masked(after)
     names = [name for name in {**old, **new} if before.get(name) != after.get(name)]
+    # A heartbeat moves by itself: it says something only where nothing else did.
+    names = [name for name in names if name != "heartbeat_at"] or names
     return "; ".join(f"{name}: {_word(old, name)} → {_word(new, name)}" for name in names)[:most] or "nothing changed"
 
 

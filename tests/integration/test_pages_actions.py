@@ -241,12 +241,35 @@ def test_a_slow_query_does_not_stop_flower(site: Site) -> None:
         blocker.close()
 
 
+def test_an_address_that_is_none_is_said_to_be_none(site: Site) -> None:
+    """With the navigation and after a login; a run that is not there says so, too."""
+    vic = site.browser("vic")
+    for path in ("runs/ZZZ", "nothing", "dead-letters/1/2"):
+        page = vic.get(f"/holdfast/{path}")
+        assert page.status_code == 404 and "no such page" in page.text and "Dead letters" in page.text, path
+        assert requests.get(f"{site.url}/holdfast/{path}", timeout=20).status_code == 401
+    page = vic.get("/holdfast/runs/01234567-89ab-4def-8123-456789abcdef")
+    assert page.status_code == 404 and "01234567" in page.text
+
+
+def test_a_database_of_another_version_is_said_to_be_one(site: Site) -> None:
+    """Flower was deployed before the migration: what to run stands on the page."""
+    execute("ALTER TABLE audit_log RENAME TO audit_log_aside")
+    try:
+        page = site.browser("vic").get("/holdfast/audit")
+        assert page.status_code == 503 and "python -m runstate.migrate" in page.text
+    finally:
+        execute("ALTER TABLE audit_log_aside RENAME TO audit_log")
+
+
 def test_without_mysql_a_page_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 with a sentence, for people and for the page's script; no statement, no trace."""
     monkeypatch.setenv("DATABASE_URL", "mysql+pymysql://u:s3cret@127.0.0.1:1/none")
     clients.reset()
     page = site.browser("vic").get("/holdfast/runs")
     assert page.status_code == 503 and "MySQL does not answer" in page.text and "s3cret" not in page.text
-    posted = site.browser("ada").post("/holdfast/dead-letters/discard", "/holdfast/limits/pause?key=k", id=1, reason="x")
+    posted = site.browser("ada").post(
+        "/holdfast/dead-letters/discard", "/holdfast/limits/pause?key=k", id=1, reason="x"
+    )
     assert posted.status_code == 503 and "Look whether it was done" in posted.text
     assert "MySQL does not answer" in site.browser("vic").get("/holdfast/runs?live=1").json()["error"]

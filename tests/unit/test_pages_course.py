@@ -156,6 +156,8 @@ def test_long_texts_are_cut_and_open_whole() -> None:
         ({"password": "a", "n": 1}, {"password": "b", "n": 2}, "password: •••••• → ••••••; n: 1 → 2"),
         ({}, {"run_id": "x"}, "run_id: – → x"),
         ({"n": 1}, {"n": 1}, "nothing changed"),
+        ({"heartbeat_at": "x", "n": 1}, {"heartbeat_at": "y", "n": 2}, "n: 1 → 2"),
+        ({"heartbeat_at": "x"}, {"heartbeat_at": "y"}, "heartbeat_at: x → y"),
         ("cut …", {"n": 1}, '"cut …" → {"n": 1}'),
     ],
 )
