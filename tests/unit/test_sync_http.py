@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from tasks.sync import gate
 from tasks.sync.addresses import AddressGuard
 from tasks.sync.auth import Credentials, split_address
-from tasks.sync.http import Http, HttpOptions
+from tasks.sync.http import MAX_REDIRECTS, Http, HttpOptions
 from tasks.sync.http_answer import check
 from tasks.sync.remote_errors import (
     AuthFailed,
@@ -305,6 +305,7 @@ def test_redirects_within_the_host_are_followed_by_reads_only() -> None:
         assert len(server.requests) == 1
         with pytest.raises(BadAnswer, match="redirects"):
             client.request("GET", client.url("items"))
+        assert len(server.requests) == 1 + 1 + MAX_REDIRECTS
 
 
 def test_a_link_to_another_host_is_refused() -> None:
