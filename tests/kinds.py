@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -36,6 +37,9 @@ def perform(work: Work) -> dict[str, Any]:
         while time.monotonic() < until:
             work.stop_if_asked()
             time.sleep(0.02)
+    while (path := do.get("until")) is not None and not Path(path).exists():
+        work.stop_if_asked()
+        time.sleep(0.02)
     if work.attempt <= do.get("fails", 0):
         _raise(do.get("error", "value"), do)
     if (hog_mb := do.get("hog_mb")) is not None:

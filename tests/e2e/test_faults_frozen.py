@@ -8,7 +8,7 @@ import pytest
 
 from runstate.engine import IDLE_WRITE_S
 from tests.conftest import TEST_VAR
-from tests.e2e.faults import PROMISE_S, Lab, stack_settings, thaw
+from tests.e2e.faults import BUSY_S, Lab, stack_settings, thaw
 from tests.e2e.faults_kinds import LEASE_S
 from tests.e2e.harness import Stack, wait_until
 
@@ -28,9 +28,9 @@ def lab(stack: Stack) -> Iterator[Lab]:
 @pytest.mark.parametrize(
     ("point", "in_time_s"),
     [
-        ("perform.after", LEASE_S + PROMISE_S),
+        ("perform.after", LEASE_S + BUSY_S),
         # Stopped inside its record it holds locks until the server lets go of it.
-        ("record.before_commit", max(LEASE_S, IDLE_WRITE_S) + PROMISE_S),
+        ("record.before_commit", max(LEASE_S, IDLE_WRITE_S) + BUSY_S),
     ],
 )
 def test_a_worker_stopped_beyond_its_lease_writes_nothing_when_it_wakes(lab: Lab, point: str, in_time_s: float) -> None:

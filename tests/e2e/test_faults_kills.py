@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import TEST_VAR
-from tests.e2e.faults import PROMISE_S, Lab, stack_settings
+from tests.e2e.faults import BUSY_S, Lab, stack_settings
 from tests.e2e.faults_kinds import LEASE_S
 from tests.e2e.harness import Stack, wait_until
 
 pytestmark = pytest.mark.stack(**stack_settings(TEST_VAR / "failpoints"))
 
-IN_TIME_S = LEASE_S + PROMISE_S
+IN_TIME_S = LEASE_S + BUSY_S
 
 
 @pytest.fixture

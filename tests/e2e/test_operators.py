@@ -73,9 +73,10 @@ def test_a_job_that_always_fails_becomes_one_letter_and_is_replayed_once_its_cau
     assert sorted(note for _, note in effects(desk) if note) == ["mended"]
 
 
-def test_pauses_longer_than_a_lease_cost_nothing(desk: Stack) -> None:
+def test_pauses_longer_than_a_lease_cost_nothing(desk: Stack, tmp_path: Path) -> None:
     """Three times paused for longer than the lease with a job in hand: no crash, no attempt, and the run completes."""
-    run_id = start(desk, "keyed", jobs=[{"sleep_s": 10}, {"sleep_s": 10}])
+    go = tmp_path / "go"
+    run_id = start(desk, "keyed", jobs=[{"until": str(go)}, {"until": str(go)}])
     for _ in range(3):
         wait_until(lambda: show(desk, run_id)["jobs"].get("work", {}).get("running"), 30, "a job to run")
         ops(desk, "runs", "pause", run_id, *WHY)
@@ -83,6 +84,7 @@ def test_pauses_longer_than_a_lease_cost_nothing(desk: Stack) -> None:
         wait_until(lambda: not show(desk, run_id)["jobs"]["work"].get("running"), 15, "the job to stop")
         wait_until(lambda at=paused_at: time.monotonic() > at + KEYED.lease_s + 1, 15, "longer than a lease")  # type: ignore[misc]
         ops(desk, "runs", "resume", run_id, *WHY)
+    go.touch()
     shown = wait_status(desk, run_id, "completed")
     endings = {attempts["outcome"]: attempts["count"] for attempts in shown["attempts"]}
     assert "crashed" not in endings
