@@ -111,6 +111,10 @@ def waiting(connection: Connection) -> list[Waiting]:
     return found
 
 
-def dead_count(connection: Connection) -> int:
-    """How many dead letters nobody has taken care of."""
-    return int(connection.scalar(text("SELECT COUNT(*) FROM dead_letters WHERE status = 'dead'")) or 0)
+def dead_count(connection: Connection, *, most: int | None = None) -> int:
+    """How many dead letters nobody has taken care of; counted up to ``most`` and one, where a page says no more than that."""
+    dead = "FROM dead_letters FORCE INDEX (ix_dead_letters_newest) WHERE status = 'dead'"
+    if most is None:
+        return int(connection.scalar(text(f"SELECT COUNT(*) {dead}")) or 0)
+    counted = connection.scalar(text(f"SELECT COUNT(*) FROM (SELECT 1 {dead} LIMIT :most) dead"), {"most": most + 1})
+    return int(counted or 0)

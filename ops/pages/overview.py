@@ -34,6 +34,8 @@ _SHOWN_STATUSES = (
     RunStatus.REFUSED,
 )
 _PATIENCE_S = 0.08
+MOST_DEAD = 10_000
+"""Dead letters are counted up to here; their own page has the number of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class OverviewPage(Page):
             checked=checks is not None,
             statuses=[(status, state.statuses[status]) for status in _SHOWN_STATUSES],
             dead=state.dead,
+            most_dead=MOST_DEAD,
             minutes=minutes or [],
             hours=hours,
             span=span,
@@ -102,7 +105,7 @@ def read_state(connection: Connection) -> State:
         overview.status_counts(connection),
         overview.waiting(connection),
         nodes.all_nodes(connection),
-        overview.dead_count(connection),
+        overview.dead_count(connection, most=MOST_DEAD),
     )
 
 

@@ -73,6 +73,7 @@ FEW: dict[str, tuple[int, Look]] = {
     "runs of a key": (100, page(key_hashes=HASHES)),
     "what waits, by kind": (400, overview.waiting),
     "the backlog": (400, backlog.backlog),
+    "dead letters, up to a hundred": (250, lambda c: overview.dead_count(c, most=100)),
     "stale runs": (400, lambda c: stale.stale_runs(c, [dict.fromkeys(KINDS, 300)])),
     "whether a large run is stale": (60, lambda c: stale.stale_since(c, runs.get(c, LARGE), 300, [*KINDS])),
     "stuck runs": (200, lambda c: trouble.stuck_runs(c, 60)),
