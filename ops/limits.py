@@ -12,11 +12,12 @@ from ops import exits
 from ops.actor import actor_of, add_actor
 from ops.output import Output, duration
 from ops.parsers import Commands, seconds
-from runstate import audit
+from runstate import audit, snoozed
 from runstate.audit import Actor
 from runstate.errors import NotFound
 from runstate.transaction import in_transaction
 from tasks import clients
+from tasks.registry import kinds_by_queue
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -88,7 +89,10 @@ def pause_key(key: str, for_s: float, actor: Actor) -> LimitedKey:
 
 
 def resume_key(key: str, actor: Actor) -> LimitedKey:
-    """End the pause of ``key`` and give it its full rate; audited.  Raises `NotFound` where there is nothing to end."""
+    """End the pause of ``key``, give it its full rate, and have the jobs that waited for it look again now; audited.
+
+    Raises `NotFound` where there is nothing to end.
+    """
 
     def do(connection: Connection) -> LimitedKey:
         before = limited_key(clients.redis(), key)
@@ -96,7 +100,9 @@ def resume_key(key: str, actor: Actor) -> LimitedKey:
             raise NotFound(f"{key} is neither paused nor slowed down; `ops limits` shows what is")
         RateLimiter(clients.redis()).resume(key)
         after = limited_key(clients.redis(), key)
-        audit.write(connection, actor, "limit_resume", key, _state(before), _state(after))
+        # Otherwise they would look again within minutes only, and whoever resumed would wonder why nothing moves.
+        woken = snoozed.wake(connection, [kind.name for kind in kinds_by_queue().get(key.partition(":")[0], ())], key)
+        audit.write(connection, actor, "limit_resume", key, _state(before), {**_state(after), "jobs_woken": woken})
         return after
 
     return in_transaction(clients.engine(), do)

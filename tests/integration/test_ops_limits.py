@@ -11,7 +11,7 @@ from locks.limits import Limit, NotBefore, RateLimiter
 from ops import exits
 from tasks import clients
 from tasks.explain import explain
-from tests.integration.machinery import planned
+from tests.integration.machinery import execute, planned, query
 from tests.integration.ops_command import Ops
 from tests.kinds import KEYED
 
@@ -108,3 +108,19 @@ def test_explain_says_which_limits_hold_a_run_up(ops: Ops) -> None:
         ("limit_slowed", "imports:two is slowed down to 50% of its rate; it recovers by itself"),
         ("limit_used_up", "imports:three: 1/h is used up"),
     }
+
+
+def test_jobs_that_waited_for_a_limit_look_again_once_it_is_resumed(ops: Ops) -> None:
+    """Those whose last error names the key are due now; a backoff, and what another key holds up, goes on waiting."""
+    run_id = planned(KEYED, n=3)
+    for job_no, said in (
+        (1, "limited by imports:one (paused: 454)"),
+        (2, "connection reset"),
+        (3, "limited by imports:two"),
+    ):
+        statement = "UPDATE jobs SET state = 'pending', due_at = NOW(6) + INTERVAL 5 MINUTE, last_error = :said"
+        execute(f"{statement} WHERE run_id = :run_id AND job_no = :job_no", said=said, run_id=run_id, job_no=job_no)
+    RateLimiter(clients.redis()).pause("imports:one", 600, "454")
+    assert ops("limits", "resume", "imports:one", "--reason", "solved").code == exits.OK
+    assert query("SELECT job_no FROM jobs WHERE state = 'pending' AND due_at <= NOW(6)") == [(1,)]
+    assert '"jobs_woken":1' in query("SELECT after_state FROM audit_log")[0][0]
