@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from tasks.sync.links import Pair
+from tasks.sync.statements import literals, write_rows
 from tasks.sync.values import dump
-
-_PART = 300
 
 
 class Change(NamedTuple):
@@ -26,23 +25,19 @@ class Change(NamedTuple):
 
 def write(connection: Connection, pair: Pair, run_id: str | None, changes: Sequence[Change]) -> None:
     """Note these changes, in the transaction that makes them."""
-    for start in range(0, len(changes), _PART):
-        part = changes[start : start + _PART]
-        connection.exec_driver_sql(
-            "INSERT INTO sync_audit (connection, kind, run_id, local_id, remote_id, side, action, before_state, after_state)"
-            f" VALUES {', '.join(['(%s, %s, %s, %s, %s, %s, %s, %s, %s)'] * len(part))}",
-            tuple(
-                value
-                for c in part
-                for value in (
-                    *pair,
-                    run_id,
-                    c.local_id,
-                    c.remote_id,
-                    c.side,
-                    c.action,
-                    None if c.before is None else dump(dict(c.before)),
-                    None if c.after is None else dump(dict(c.after)),
-                )
-            ),
+    literal = literals(connection)
+    same = f"({literal(pair.connection)}, {literal(pair.kind)}, {literal(run_id)}"
+
+    def row(c: Change) -> str:
+        before = None if c.before is None else dump(dict(c.before))
+        after = None if c.after is None else dump(dict(c.after))
+        return (
+            f"{same}, {literal(c.local_id)}, {literal(c.remote_id)}, {literal(c.side)}, {literal(c.action)},"
+            f" {literal(before)}, {literal(after)})"
         )
+
+    write_rows(
+        connection,
+        "INSERT INTO sync_audit (connection, kind, run_id, local_id, remote_id, side, action, before_state, after_state) VALUES ",
+        map(row, changes),
+    )

@@ -87,7 +87,7 @@ def _both(kind: SyncKind, link: Link, row: Row, seen: Seen, read_at: datetime) -
     )
     return Decision(
         before=link if link.id is not None else None,
-        link=replace(link, remote_id=seen.remote_id).agreed(merged.base, version=seen.version, read_at=read_at),
+        link=link.agreed(merged.base, version=seen.version, read_at=read_at, remote_id=seen.remote_id),
         row=row,
         local=Do.UPDATE if merged.to_local else Do.NOTHING,
         local_values=merged.to_local,
@@ -109,9 +109,7 @@ def _copy_to_local(link: Link, before: Link | None, seen: Seen, read_at: datetim
     values = dict(seen.values or {})
     return Decision(
         before=before,
-        link=replace(link, remote_id=seen.remote_id).agreed(
-            Base(values, values), version=seen.version, read_at=read_at
-        ),
+        link=link.agreed(Base(values, values), version=seen.version, read_at=read_at, remote_id=seen.remote_id),
         row=None,
         local=Do.CREATE,
         local_values=values,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select, text
 
 from tasks.sync.links import Pair
+from tasks.sync.statements import literals, write_rows
 from tasks.sync.tables import sync_ledger
 
 _T = sync_ledger.c
@@ -29,13 +30,13 @@ class Wrote(NamedTuple):
 
 def write(connection: Connection, pair: Pair, writes: Sequence[Wrote]) -> None:
     """Note what was written."""
-    for start in range(0, len(writes), _PART):
-        part = writes[start : start + _PART]
-        connection.exec_driver_sql(
-            "INSERT INTO sync_ledger (connection, kind, remote_id, value_hash, version) VALUES "
-            + ", ".join(["(%s, %s, %s, %s, %s)"] * len(part)),
-            tuple(value for wrote in part for value in (*pair, *wrote)),
-        )
+    literal = literals(connection)
+    same = f"({literal(pair.connection)}, {literal(pair.kind)}"
+    write_rows(
+        connection,
+        "INSERT INTO sync_ledger (connection, kind, remote_id, value_hash, version) VALUES ",
+        (f"{same}, {literal(w.remote_id)}, {literal(w.value_hash)}, {literal(w.version)})" for w in writes),
+    )
 
 
 def find(connection: Connection, pair: Pair, remote_ids: Iterable[str]) -> dict[str, list[tuple[int, Wrote]]]:

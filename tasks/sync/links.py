@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, select, text, update
 
 from tasks.sync.merge import Base
+from tasks.sync.statements import Literal, literals, write_rows
 from tasks.sync.tables import sync_links
 from tasks.sync.values import dump, hash_of, hash_of_text, load
 
@@ -44,14 +45,16 @@ class Link:
     base_text: str | None = field(default=None, compare=False)
     """``base.remote`` as it is stored, where it has been written out already."""
 
-    def agreed(self, base: Base, *, version: str | None, read_at: datetime, gone: bool = False) -> Link:
-        """The link after a new common state."""
+    def agreed(
+        self, base: Base, *, version: str | None, read_at: datetime, gone: bool = False, remote_id: str | None = None
+    ) -> Link:
+        """The link after a new common state, with ``remote_id``: of this record."""
         text = dump(base.remote)
         remote_hash = hash_of_text(text)
         return Link(
             self.id,
             self.local_id,
-            self.remote_id,
+            remote_id or self.remote_id,
             version,
             base,
             remote_hash if base.local is base.remote or base.local == base.remote else hash_of(base.local),
@@ -64,6 +67,20 @@ class Link:
 
 
 EMPTY = Base({}, {})
+_LINK = (
+    _T.id,
+    _T.local_id,
+    _T.remote_id,
+    _T.remote_version,
+    _T.base,
+    _T.base_local,
+    _T.local_hash,
+    _T.remote_hash,
+    _T.seq,
+    _T.read_at,
+    _T.gone_at,
+)
+"""What a link is made of, in the order of `_link`; the other columns would cost a third of the reading."""
 
 
 def by_remote(connection: Connection, pair: Pair, remote_ids: Iterable[str], *, lock: bool = True) -> dict[str, Link]:
@@ -78,43 +95,37 @@ def by_local(connection: Connection, pair: Pair, local_ids: Iterable[str], *, lo
 
 def by_id(connection: Connection, link_id: int, *, lock: bool = True) -> tuple[Pair, Link] | None:
     """One link and whose it is."""
-    query = select(sync_links).where(_T.id == link_id)
+    query = select(*_LINK, _T.connection, _T.kind).where(_T.id == link_id)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else (Pair(row.connection, row.kind), _link(row))
+    return None if row is None else (Pair(row.connection, row.kind), _link(row[: len(_LINK)]))
 
 
 def _find(connection: Connection, pair: Pair, column: Any, ids: Iterable[str], lock: bool) -> Iterator[Link]:
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), _PART):
         query = (
-            select(sync_links)
+            select(*_LINK)
             .where(_T.connection == pair.connection, _T.kind == pair.kind, column.in_(wanted[start : start + _PART]))
             .order_by(column)
         )
         yield from map(_link, connection.execute(query.with_for_update() if lock else query))
 
 
-def _link(row: Any) -> Link:
-    remote = load(row.base)
+def _link(row: Sequence[Any]) -> Link:
+    link_id, local_id, remote_id, version, base_text, kept_otherwise, local_hash, remote_hash, seq, read_at, gone_at = (
+        row
+    )
+    remote = load(base_text)
+    local = {**remote, **load(kept_otherwise)} if kept_otherwise else remote
     return Link(
-        id=row.id,
-        local_id=row.local_id,
-        remote_id=row.remote_id,
-        version=row.remote_version,
-        base=Base({**remote, **(load(row.base_local) or {})}, remote),
-        local_hash=row.local_hash,
-        remote_hash=row.remote_hash,
-        seq=row.seq,
-        read_at=row.read_at,
-        gone_at=row.gone_at,
+        link_id, local_id, remote_id, version, Base(local, remote), local_hash, remote_hash, seq, read_at, gone_at
     )
 
 
 _COLUMNS = (
-    "id, connection, kind, local_id, remote_id, remote_version, base, base_local, local_hash, remote_hash, seq, read_at, gone_at, "
-    "seen_run"
+    "connection, kind, local_id, remote_id, remote_version, base, base_local, local_hash, remote_hash, seq, read_at, gone_at,"
+    " seen_run"
 )
-_MARKS = "(" + ", ".join(["%s"] * 14) + ")"
 _UPDATE = (
     " ON DUPLICATE KEY UPDATE local_id = VALUES(local_id), remote_id = VALUES(remote_id),"
     " remote_version = VALUES(remote_version), base = VALUES(base), base_local = VALUES(base_local),"
@@ -125,17 +136,17 @@ _UPDATE = (
 
 def save(connection: Connection, pair: Pair, links: Sequence[Link], *, seen_run: str | None = None) -> None:
     """Store links: new ones are inserted, those that were read under lock are updated, and their ``seq`` rises."""
+    literal = literals(connection)
+    same = f"{literal(pair.connection)}, {literal(pair.kind)}"
+    seen = literal(seen_run)
+    new = (f"({same}, {_values(link, literal)}, {seen})" for link in links if link.id is None)
+    known = (f"({link.id}, {same}, {_values(link, literal)}, {seen})" for link in links if link.id is not None)
     # Apart: a new link must not be taken for an update of whichever link has one of its ids.
-    for some, ending in (([x for x in links if x.id is None], ""), ([x for x in links if x.id is not None], _UPDATE)):
-        for start in range(0, len(some), _PART):
-            part = some[start : start + _PART]
-            connection.exec_driver_sql(
-                f"INSERT INTO sync_links ({_COLUMNS}) VALUES {', '.join([_MARKS] * len(part))}{ending}",
-                tuple(value for link in part for value in _values(pair, link, seen_run)),
-            )
+    write_rows(connection, f"INSERT INTO sync_links ({_COLUMNS}) VALUES ", new)
+    write_rows(connection, f"INSERT INTO sync_links (id, {_COLUMNS}) VALUES ", known, _UPDATE)
 
 
-def _values(pair: Pair, link: Link, seen_run: str | None) -> tuple[Any, ...]:
+def _values(link: Link, literal: Literal) -> str:
     base = link.base
     # A field that waits for a person stands in neither.
     kept_otherwise = (
@@ -144,19 +155,10 @@ def _values(pair: Pair, link: Link, seen_run: str | None) -> tuple[Any, ...]:
         else {name: value for name, value in base.local.items() if base.remote.get(name) != value}
     )
     return (
-        link.id,
-        *pair,
-        link.local_id,
-        link.remote_id,
-        link.version,
-        link.base_text or dump(dict(base.remote)),
-        dump(kept_otherwise) if kept_otherwise else None,
-        link.local_hash or hash_of(base.local),
-        link.remote_hash or hash_of(base.remote),
-        link.seq + 1,
-        link.read_at,
-        link.gone_at,
-        seen_run,
+        f"{literal(link.local_id)}, {literal(link.remote_id)}, {literal(link.version)},"
+        f" {literal(link.base_text or dump(dict(base.remote)))}, {literal(dump(kept_otherwise) if kept_otherwise else None)},"
+        f" {literal(link.local_hash or hash_of(base.local))}, {literal(link.remote_hash or hash_of(base.remote))},"
+        f" {link.seq + 1}, {literal(link.read_at)}, {literal(link.gone_at)}"
     )
 
 
@@ -177,7 +179,7 @@ def mark_seen(connection: Connection, link_ids: Iterable[int], run_id: str) -> N
 def unseen(connection: Connection, pair: Pair, run_id: str, *, before: datetime, after: int, limit: int) -> list[Link]:
     """Links whose records a full listing, begun at ``before``, did not have, in order of their ids."""
     query = (
-        select(sync_links)
+        select(*_LINK)
         .where(
             _T.connection == pair.connection,
             _T.kind == pair.kind,
@@ -196,7 +198,7 @@ def unseen(connection: Connection, pair: Pair, run_id: str, *, before: datetime,
 def gone(connection: Connection, pair: Pair, *, after: int, limit: int) -> list[Link]:
     """Links whose records are gone and whose rows are about to go, under lock, in order of their ids."""
     query = (
-        select(sync_links)
+        select(*_LINK)
         .where(_T.connection == pair.connection, _T.kind == pair.kind, _T.gone_at.is_not(None), _T.id > after)
         .order_by(_T.id)
         .limit(limit)
@@ -216,7 +218,7 @@ def count(connection: Connection, pair: Pair) -> Mapping[str, int]:
 def page(connection: Connection, pair: Pair, after: int, limit: int) -> list[Link]:
     """Links in order of their ids, not locked."""
     query = (
-        select(sync_links)
+        select(*_LINK)
         .where(_T.connection == pair.connection, _T.kind == pair.kind, _T.id > after)
         .order_by(_T.id)
         .limit(limit)

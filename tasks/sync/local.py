@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 from tasks.imports.refusals import refusal
 from tasks.sync.connections import SyncKind
 from tasks.sync.errors import BadTable, Unfit
+from tasks.sync.statements import execute, literals
 from tasks.sync.values import Fit, dump, fitter
 
 T = TypeVar("T")
@@ -52,6 +53,9 @@ class LocalTable:
         self._json = {name for name in kind.columns if "JSON" in str(table.c[name].type).upper()}
         self._name, self._key = quote(kind.table), quote(kind.key)
         self._quoted = {name: quote(name) for name in kind.columns}
+        # In statements without parameters a percent sign stands for itself.
+        self._raw_name, self._raw_key = _raw(kind.table), _raw(kind.key)
+        self._raw = {name: _raw(name) for name in kind.columns}
         read = [self._key, *self._quoted.values(), *([quote(kind.changed_at)] if kind.changed_at else [])]
         self._select = f"SELECT {', '.join(read)} FROM {self._name}"
 
@@ -140,12 +144,12 @@ class LocalTable:
 
     def _insert_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """One INSERT: a statement that knows its number of rows takes its AUTO_INCREMENT values in one go, in their order."""
-        row_marks = "(" + ", ".join(["%s"] * len(self.columns)) + ")"
-        sql = (
-            f"INSERT INTO {self._name} ({', '.join(self._quoted.values())}) VALUES {', '.join([row_marks] * len(rows))}"
+        literal = literals(connection)
+        values = (f"({', '.join(literal(self._written(name, row[name])) for name in self.columns)})" for row in rows)
+        inserted = execute(
+            connection,
+            f"INSERT INTO {self._raw_name} ({', '.join(self._raw[n] for n in self.columns)}) VALUES {', '.join(values)}",
         )
-        values = tuple(self._written(name, row[name]) for row in rows for name in self.columns)
-        inserted = connection.exec_driver_sql(sql, values)
         first, step = inserted.lastrowid, _increment(connection)
         return [str(first + place * step) for place in range(len(rows))]
 
@@ -179,16 +183,15 @@ class LocalTable:
 
     def _update_many(self, connection: Connection, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """One UPDATE for rows of which the same columns change."""
-        sets, values = [], []
+        literal = literals(connection)
+        keys = [literal(self._id(row_id)) for row_id, _ in rows]
+        key = self._raw_key
+        sets = []
         for name in rows[0][1]:
-            whens = " ".join(["WHEN %s THEN %s"] * len(rows))
-            sets.append(f"{self._quoted[name]} = CASE {self._key} {whens} END")
-            values += [x for row_id, row in rows for x in (self._id(row_id), self._written(name, row[name]))]
-        marks = ", ".join(["%s"] * len(rows))
-        connection.exec_driver_sql(
-            f"UPDATE {self._name} SET {', '.join(sets)} WHERE {self._key} IN ({marks})",
-            (*values, *(self._id(row_id) for row_id, _ in rows)),
-        )
+            values = (literal(self._written(name, row[name])) for _, row in rows)
+            whens = " ".join(f"WHEN {one} THEN {value}" for one, value in zip(keys, values, strict=True))
+            sets.append(f"{self._raw[name]} = CASE {key} {whens} END")
+        execute(connection, f"UPDATE {self._raw_name} SET {', '.join(sets)} WHERE {key} IN ({', '.join(keys)})")
         return [row_id for row_id, _ in rows]
 
     def delete(self, connection: Connection, ids: Sequence[str]) -> dict[str, Unfit]:
@@ -206,6 +209,10 @@ class LocalTable:
 
     def _written(self, name: str, value: Any) -> Any:
         return dump(value) if name in self._json and value is not None else value
+
+
+def _raw(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _increment(connection: Connection) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text, update
 
 from tasks.sync.links import Pair
+from tasks.sync.statements import MAX_CHARACTERS, execute, literals, write_rows
 from tasks.sync.tables import sync_outbox
 from tasks.sync.values import dump, load
 
@@ -50,15 +51,14 @@ def add(connection: Connection, pair: Pair, entities: Iterable[str], *, again: b
     ending = " ON DUPLICATE KEY UPDATE " + (
         "seq = seq + 1, state = 'pending', changed_at = NOW(6)" if again else "seq = seq"
     )
-    wanted = sorted(set(entities))
-    for start in range(0, len(wanted), _PART):
-        part = wanted[start : start + _PART]
-        connection.exec_driver_sql(
-            "INSERT INTO sync_outbox (connection, kind, entity, changed_at) VALUES "
-            + ", ".join(["(%s, %s, %s, NOW(6))"] * len(part))
-            + ending,
-            tuple(value for entity in part for value in (*pair, entity)),
-        )
+    literal = literals(connection)
+    same = f"({literal(pair.connection)}, {literal(pair.kind)}"
+    write_rows(
+        connection,
+        "INSERT INTO sync_outbox (connection, kind, entity, changed_at) VALUES ",
+        (f"{same}, {literal(entity)}, NOW(6))" for entity in sorted(set(entities))),
+        ending,
+    )
 
 
 def between(connection: Connection, pair: Pair, after: int, upto: int, limit: int = 100_000) -> list[Entry]:
@@ -118,14 +118,22 @@ def intend(connection: Connection, intents: Mapping[int, Mapping[str, Any]]) -> 
 
 
 def _set_intents(connection: Connection, texts: Mapping[int, str]) -> None:
-    items = sorted(texts.items())
-    for start in range(0, len(items), _PART):
-        part = items[start : start + _PART]
-        connection.exec_driver_sql(
-            f"UPDATE sync_outbox SET intent = CASE id {' '.join(['WHEN %s THEN %s'] * len(part))} END"
-            f" WHERE id IN ({', '.join(['%s'] * len(part))})",
-            (*(x for item in part for x in item), *(entry_id for entry_id, _ in part)),
-        )
+    literal = literals(connection)
+    part: list[tuple[int, str]] = []
+    size = 0
+    for entry_id, intent in sorted(texts.items()):
+        if part and size + len(intent) > MAX_CHARACTERS:
+            execute(connection, _intents_of(part))
+            part, size = [], 0
+        part.append((entry_id, literal(intent)))
+        size += len(intent) + 40
+    if part:
+        execute(connection, _intents_of(part))
+
+
+def _intents_of(part: Sequence[tuple[int, str]]) -> str:
+    whens = " ".join(f"WHEN {entry_id} THEN {intent}" for entry_id, intent in part)
+    return f"UPDATE sync_outbox SET intent = CASE id {whens} END WHERE id IN ({', '.join(str(entry) for entry, _ in part)})"
 
 
 def forget_intents(connection: Connection, entry_ids: Iterable[int]) -> None:
@@ -140,10 +148,8 @@ def done(connection: Connection, entries: Sequence[Entry]) -> None:
     items = sorted((entry.id, entry.seq) for entry in entries)
     for start in range(0, len(items), _PART):
         part = items[start : start + _PART]
-        gone = connection.exec_driver_sql(
-            f"DELETE FROM sync_outbox WHERE (id, seq) IN ({', '.join(['(%s, %s)'] * len(part))})",
-            tuple(x for item in part for x in item),
-        ).rowcount
+        these = ", ".join(f"({int(entry_id)}, {int(seq)})" for entry_id, seq in part)
+        gone = execute(connection, f"DELETE FROM sync_outbox WHERE (id, seq) IN ({these})").rowcount
         if gone < len(part):
             forget_intents(connection, [entry_id for entry_id, _ in part])
 
