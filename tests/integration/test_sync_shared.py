@@ -235,22 +235,14 @@ def test_a_request_that_fails_gives_its_place_back(workers: Workers) -> None:
 
 
 def test_all_workers_together_keep_the_rate(workers: Workers) -> None:
-    """Ten a second, of three workers that ask as fast as they can."""
-    came: list[float] = []
-
-    def behave(connection: socket.socket, server: RawServer) -> None:
-        while server.read_request(connection):
-            came.append(time.monotonic())
-            connection.sendall(OK)
-
-    with raw_server(behave) as server, ThreadPoolExecutor(3) as pool:
+    """Ten a second, of three workers that ask as fast as they can: 21 take two seconds, not the 0.6 of each one's own."""
+    with raw_server(answering(OK)) as server, ThreadPoolExecutor(3) as pool:
         crew = [workers(server, limits=("10/s",)) for _ in range(3)]
+        started = time.monotonic()
         for done in [pool.submit(lambda w=worker: [w.ask() for _ in range(7)]) for worker in crew]:  # type: ignore[misc]
-            done.result(20)
-    came.sort()
-    assert len(came) == 21
-    # A window of a second never holds more than the rate and one; how early a request comes in is the network's affair.
-    assert all(came[i + 11] - came[i] > 0.9 for i in range(len(came) - 11))
+            done.result(30)
+        assert time.monotonic() - started > 1.8
+        assert len(server.requests) == 21
 
 
 def test_without_redis_no_request_starts(workers: Workers, servers: Servers) -> None:
