@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from ops import exits
+from tasks.settings import settings
+from tasks.sync.connections import forget_connectors
 from tests.integration.machinery import execute, query
 from tests.integration.ops_command import Ops
 from tests.integration.sync_machinery import api, change, items, sync
@@ -179,9 +179,9 @@ def test_a_plan_is_shown_field_by_field(ops: Ops) -> None:
     assert "both sides are the same" in ops("sync", "plan", "show", empty).out
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_what_is_not_there_is_said(ops: Ops) -> None:
+    """One line that names what there is, exit code 3, and with --json the same as a document."""
+    for words in (
         ("status", "nobody"),
         ("conflicts", "list", "nobody"),
         ("rejects", "list", "nobody"),
@@ -190,14 +190,10 @@ def test_a_plan_is_shown_field_by_field(ops: Ops) -> None:
         ("rejects", "retry", "memory", "nothing", "--dry-run"),
         ("plan", "show", NOBODY),
         ("plan", "show", "not a run"),
-    ],
-    ids=" ".join,
-)
-def test_what_is_not_there_is_said(ops: Ops, words: tuple[str, ...]) -> None:
-    """One line that names what there is, exit code 3, and with --json the same as a document."""
-    ran = ops("sync", *words)
-    assert ran.code == exits.NOT_FOUND and ran.err.startswith("ops: ") and ran.err.count("\n") == 1, ran
-    assert ops("sync", *words, "--json").document["error"]["message"] in ran.err
+    ):
+        ran = ops("sync", *words)
+        assert ran.code == exits.NOT_FOUND and ran.err.startswith("ops: ") and ran.err.count("\n") == 1, (words, ran)
+        assert ops("sync", *words, "--json").document["error"]["message"] in ran.err
     assert audited() == []
 
 
@@ -207,29 +203,15 @@ def test_a_run_that_made_no_plan_is_called_so(ops: Ops) -> None:
     assert ran.code == exits.NOT_FOUND and "made no plan" in ran.err
 
 
-@pytest.mark.parametrize("setting", ["no_such_module:X", "tests.sync_api", "tests.sync_api:ITEMS"])
-def test_a_setting_that_names_no_connection_is_a_usage_error(
-    ops: Ops, monkeypatch: pytest.MonkeyPatch, setting: str
-) -> None:
-    """With the setting's name, and no traceback."""
-    from tasks.settings import settings
-    from tasks.sync.connections import forget_connectors
-
-    monkeypatch.setenv("HOLDFAST_SYNC", setting)
-    settings.cache_clear()
-    forget_connectors()
-    ran = ops("sync", "status")
-    assert ran.code == exits.USAGE and "HOLDFAST_SYNC" in ran.err and setting in ran.err
-
-
-def test_without_connections_it_says_where_they_are_declared(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is no failure."""
-    from tasks.settings import settings
-    from tasks.sync.connections import forget_connectors
-
-    monkeypatch.delenv("HOLDFAST_SYNC")
-    settings.cache_clear()
-    forget_connectors()
-    ran = ops("sync", "status")
-    assert ran.code == exits.OK and "HOLDFAST_SYNC" in ran.out
-    assert json.loads(ops("sync", "status", "--json").out) == []
+def test_a_setting_that_names_no_connection_is_a_usage_error(ops: Ops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the setting's name, and no traceback; one that names none at all is no failure."""
+    for setting in ("no_such_module:X", "tests.sync_api", "tests.sync_api:ITEMS", ""):
+        monkeypatch.setenv("HOLDFAST_SYNC", setting)
+        settings.cache_clear()
+        forget_connectors()
+        ran = ops("sync", "status")
+        if setting:
+            assert ran.code == exits.USAGE and "HOLDFAST_SYNC" in ran.err and setting in ran.err
+        else:
+            assert ran.code == exits.OK and "HOLDFAST_SYNC" in ran.out
+            assert ops("sync", "status", "--json").document == []
