@@ -58,8 +58,7 @@ class Commons:
                 found = cache.look(["pages", pack(key)], compute)
                 return (mine[0] if mine else unpack(found.value)), found.age_s, found.cost_s
             except LockUnavailable as error:
-                self._away_until = time.monotonic() + AWAY_S
-                log.warning("pages are read by each Flower for itself for %.0f s: %s", AWAY_S, error)
+                self._is_away(error)
             except NotSent as error:
                 log.warning("%s is read by each Flower for itself: %s", key, error)
         value = mine[0] if mine else read()
@@ -67,7 +66,13 @@ class Commons:
 
     def forget(self) -> None:
         """Something was changed: every Flower reads anew.  Without Redis there is nothing to forget."""
+        if time.monotonic() < self._away_until:
+            return
         try:
             SharedCache(self._client(), soft_s=1, hard_s=1, group="pages").forget_all()
         except LockUnavailable as error:
-            log.warning("%s", error)
+            self._is_away(error)
+
+    def _is_away(self, error: LockUnavailable) -> None:
+        self._away_until = time.monotonic() + AWAY_S
+        log.warning("pages are read by each Flower for itself for %.0f s: %s", AWAY_S, error)

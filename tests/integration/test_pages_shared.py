@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from locks import TokenLock
+from ops.pages import reading
+from ops.pages.commons import Commons
+from ops.pages.shared import REST_TIMES
 from stack.private import Servers
 from tasks import clients
 from tests.integration.flower_pages import Site, flower_site
@@ -20,8 +23,10 @@ pytestmark = pytest.mark.usefixtures("machinery")
 
 
 @pytest.fixture
-def flowers(machinery: None) -> Iterator[tuple[Site, Site]]:
+def flowers(machinery: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, Site]]:
     """Two Flowers on one Redis and one database, each with a loop and answers of its own."""
+    # As new processes have it: Redis was not away yet.
+    monkeypatch.setattr(reading, "_COMMONS", Commons(clients.redis, rest_times=REST_TIMES))
     with flower_site() as one, flower_site() as other:
         yield one, other
 
@@ -93,7 +98,9 @@ def _rows(site: Site, path: str) -> str:
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
-def test_without_redis_each_flower_reads_for_itself(servers: Servers, flowers: tuple[Site, Site], fault: str) -> None:
+def test_without_redis_each_flower_reads_for_itself(
+    servers: Servers, flowers: tuple[Site, Site], caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
     """The pages stay, as quick as before; Redis is not asked each time; once it is back they share again."""
     one, _ = flowers
     planned(KEYED, n=1)
@@ -107,6 +114,9 @@ def test_without_redis_each_flower_reads_for_itself(servers: Servers, flowers: t
             answers = list(pool.map(lambda _: one.browser("vic").get("/holdfast/runs?live=1").status_code, range(10)))
         assert answers == [200] * 10
         assert one.shared.reads - before <= 2
+        for path in ("runs?sort=oldest", "dead-letters", "audit", "runs?status=failed"):
+            assert vic.get(f"/holdfast/{path}").status_code == 200
+        assert sum("each Flower for itself" in record.getMessage() for record in caplog.records) == 1
     finally:
         if fault == "freeze":
             servers.valkey.thaw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http  # noqa: F401  (loaded, and yet not ours)
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -60,6 +61,7 @@ def test_a_dict_that_looks_like_the_wire_is_a_dict() -> None:
         {"object": "ops.checks:Output", "fields": {}},
         {"object": "ops.pages.wire:dataclasses.Field", "fields": {}},
         {"object": "tasks.clients:os", "fields": {}},
+        {"enum": "http:HTTPStatus", "value": 200},
         {"enum": "runstate.statuses:RunStatus", "value": "on fire"},
         {"object": "ops.checks:Check", "fields": {"name": "n", "new_field": 1}},
         {"at": "tomorrow"},
