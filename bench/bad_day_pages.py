@@ -65,15 +65,16 @@ def handle(day: BadDay, diary: Diary) -> None:
     wait_until(lambda: _answers(url), 40, "Flower")
     with chromium(url) as running, running.tab("olga", "olga-pw") as tab:
         screen = Screen(tab, diary)
-        _called(screen, diary)
+        _called(screen, diary, day)
         _pool(screen, diary)
         _letters(screen, diary, day)
         _provider(screen, diary, day)
         _over(screen, diary)
 
 
-def _called(screen: Screen, diary: Diary) -> None:
+def _called(screen: Screen, diary: Diary, day: BadDay) -> None:
     diary.step("Called")
+    day.wait_firing("workers on imports", "paused limits")
     screen.go("Overview", "/holdfast/")
     screen.waits_for("#alerts", "workers on imports")
     screen.waits_for("#alerts", "paused limits")
@@ -95,7 +96,8 @@ def _pool(screen: Screen, diary: Diary) -> None:
     screen.go(f"Workers, {worker}, Queues", f"/worker/{worker}")
     screen.page.locator("#worker-tab-queues").click()
     screen.page.locator("#add-consumer-name").fill("imports")
-    with screen.page.expect_response(lambda response: "add-consumer" in response.url) as answered:
+    # 401 is how the server asks for the password, which the browser then sends.
+    with screen.page.expect_response(lambda r: "add-consumer" in r.url and r.status != 401) as answered:
         screen.click("Add", "button")
     diary.sees(answered.value.text())
     assert answered.value.ok, f"{answered.value.status} {answered.value.text()}"
@@ -169,6 +171,8 @@ def _provider(screen: Screen, diary: Diary, day: BadDay) -> None:
     diary.does("clicks “Resume”")
     row.get_by_role("link", name="Resume").click()
     screen.confirm("their support raised the limit, ticket 4711", re.compile("^Resume$"))
+    screen.page.wait_for_url("**/holdfast/locks")
+    screen.sees("#locks", most=8)
     screen.go("Runs, the campaign", f"/holdfast/runs/{day.campaign_run}")
     screen.waits_for(".pill.big", "completed")
     screen.sees("main, .container-fluid, body", most=8)

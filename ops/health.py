@@ -145,6 +145,10 @@ def judge_workers(queue: Queue) -> Check:
         return ok(name, f"{len(queue.workers)}: {', '.join(queue.workers)}")
     advice = f"start one: `celery -A tasks worker -Q {queue.name}`; HOLDFAST_{queue.name.upper()}_PROCESSES may be 0"
     if queue.work:
+        advice = (
+            "start its pool: `make up`; meanwhile a living worker can take the queue: Flower's page of that worker, Queues, New "
+            f"consumer, or `celery -A tasks control add_consumer {queue.name} -d WORKER`"
+        )
         return fail(name, f"none, and {queue.work} starts or jobs wait for one", advice)
     return warn(name, "none, and nothing waits for one", advice)
 
