@@ -61,6 +61,13 @@ def mariadb_dump_program() -> Program:
     return _program("mariadb-dump", ("mariadb-client",), only="usr/bin/mariadb-dump")
 
 
+def libfaketime() -> Path:
+    """The library that, preloaded, has a program see another time (``LD_PRELOAD``, ``FAKETIME``).  Raises `ServerMissing`."""
+    what_to_do = "Some tests shift the clocks of workers with libfaketime: have apt-get and dpkg-deb unpack it here, without root"
+    unpacked = unpack(packages_directory() / "libfaketime", ("libfaketime",), what_to_do=what_to_do)
+    return next(unpacked.root.glob("**/faketime/libfaketime.so.1"))
+
+
 def packages_directory() -> Path:
     """Where packages are unpacked: ``HOLDFAST_PACKAGES_DIR``, or ``packages`` under var."""
     return Path(os.environ.get("HOLDFAST_PACKAGES_DIR") or var_dir() / "packages").absolute()

@@ -34,12 +34,64 @@ BUCKET = "shop"
 LIMITS_S = (1, 2, 5, 60)
 """What ``Retry-After`` can say under `KintoServer.limit`."""
 
-_SERVE = """
-import json, sys
+LOST = 599
+"""The status with which Kinto tells nginx to hang up instead of answering."""
+
+_SERVE = f"""
+import contextlib, io, json, sys, threading
+from pathlib import Path
 from kinto import main
 from waitress import serve
-settings, port = json.loads(sys.argv[1]), int(sys.argv[2])
-serve(main({}, **settings), host="127.0.0.1", port=port, threads=8, connection_limit=500)
+settings, port, directory = json.loads(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+app, writing = main({{}}, **settings), threading.Lock()
+
+def strikes(what):
+    for shot in directory.glob(what + "-*"):
+        with contextlib.suppress(FileNotFoundError):
+            shot.unlink()
+            return True
+    return False
+
+def refused(environ):
+    try:
+        return (directory / "refuse").read_text() if "HTTP_X_THROUGH_NGINX" in environ else ""
+    except FileNotFoundError:
+        return ""
+
+def chokes(environ):
+    try:
+        poison = (directory / "poison").read_bytes()
+    except FileNotFoundError:
+        return False
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return poison in body
+
+def guarded(environ, start_response):
+    if answer := refused(environ):
+        status, _, retry_after = answer.partition(" ")
+        start_response(status + " Refused", [("Content-Length", "0"), ("Retry-After", retry_after)], None)
+        return [b""]
+    # Kinto's memory backend compares If-Match and writes in two steps, so two requests at once could both find their
+    # condition true: with PostgreSQL a transaction keeps them apart, here a lock does.
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return app(environ, start_response)
+    through_nginx = "HTTP_X_THROUGH_NGINX" in environ
+    if through_nginx and strikes("fail"):
+        start_response("503 Failed", [("Content-Length", "0")], None)
+        return [b""]
+    if through_nginx and chokes(environ):
+        start_response("500 Choked", [("Content-Length", "0")], None)
+        return [b""]
+    begun = []
+    with writing:
+        answer = app(environ, lambda *status_and_headers: begun.append(status_and_headers))
+    if through_nginx and strikes("lose"):
+        begun, answer = [("{LOST} Lost", [("Content-Length", "0")])], [b""]
+    start_response(*begun[-1])
+    return answer
+
+serve(guarded, host="127.0.0.1", port=port, threads=8, connection_limit=500)
 """
 _SETTINGS = {
     "kinto.storage_backend": "kinto.core.storage.memory",
@@ -60,7 +112,7 @@ worker_processes 1;
 events {{ worker_connections 512; }}
 http {{
     log_format seen escape=json '{{"ended": $msec, "took": $request_time, "status": $status,'
-        ' "method": "$request_method", "path": "$request_uri"}}';
+        ' "method": "$request_method", "path": "$request_uri", "server": "$server_name"}}';
     access_log {directory}/access.log seen;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
@@ -72,7 +124,7 @@ http {{
     # The request's own random id decides, so that a repeated request may fare better.
     split_clients "$request_id" $unlucky {{ 10% 1; * 0; }}
     limit_req_zone $server_name zone=limited:1m rate=2r/s;
-    map $after $retry_after {{ "" 1; default $after; }}
+    map "$after$upstream_http_retry_after" $retry_after {{ "" 1; default "$after$upstream_http_retry_after"; }}
     upstream kinto {{ server 127.0.0.1:{kinto}; keepalive 32; }}
     {servers}
 }}
@@ -94,7 +146,11 @@ _SERVER = """
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
+            proxy_set_header X-Through-Nginx {through};
+            proxy_intercept_errors on;
         }}
+        error_page {lost} @lost;
+        location @lost {{ return 444; }}
         error_page 429 @limited;
         location @limited {{ add_header Retry-After $retry_after always; return 429; }}
     }}
@@ -103,20 +159,24 @@ _SERVER = """
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as nginx logged it; ``at`` in seconds since 1970, when it came in."""
+    """One request as nginx logged it; ``at`` in seconds since 1970, when it came in; ``server``: front, limited or other."""
 
     at: float
     status: int
     method: str
     path: str
+    server: str = "front"
 
 
 @dataclass(slots=True)
 class KintoServer:
-    """``url``: Kinto behind nginx.  ``limited_url``: the same, 2 requests a second.  ``direct_url``: without nginx."""
+    """``url``: Kinto behind nginx.  ``limited_url``: the same, 2 requests a second.  ``direct_url``: without nginx.
+    ``other_url``: behind nginx as well, and out of reach for faults: somebody else's API.
+    """
 
     url: str
     limited_url: str
+    other_url: str
     direct_url: str
     directory: Path
     _settings: str
@@ -142,6 +202,10 @@ class KintoServer:
         self.calm()
         self.call("POST", "/__flush__")
         self.call("PUT", f"/buckets/{BUCKET}", {})
+        return self.add(collection)
+
+    def add(self, collection: str) -> str:
+        """Make another collection; its path."""
         path = f"/buckets/{BUCKET}/collections/{collection}"
         self.call("PUT", path, {})
         return path
@@ -172,13 +236,42 @@ class KintoServer:
         assert seconds in LIMITS_S
         (self.directory / f"limited-{seconds}").touch()
 
+    def refuse(self, status: int, retry_after: str) -> None:
+        """Have everything that comes through nginx answered with this status and this ``Retry-After``, until `calm`."""
+        self._put("refuse", f"{status} {retry_after}")
+
+    def lose_answers(self, times: int) -> None:
+        """Have the next ``times`` writes through nginx done, and their connections closed without an answer."""
+        for _ in range(times):
+            self._put(f"lose-{uuid.uuid4()}", "")
+
+    def fail_writes(self, times: int) -> None:
+        """Have the next ``times`` writes through nginx answered 503, and not done."""
+        for _ in range(times):
+            self._put(f"fail-{uuid.uuid4()}", "")
+
+    def choke_on(self, text: str) -> None:
+        """Have every write through nginx with this text in it answered 500, and not done, until `calm`."""
+        self._put("poison", text)
+
+    def faults_to_come(self) -> int:
+        """How many writes are still to fail or to lose their answers."""
+        return len([*self.directory.glob("lose-*"), *self.directory.glob("fail-*")])
+
+    def _put(self, name: str, text: str) -> None:
+        # Renamed into its place: a request that came by in between would read an empty file.
+        draft = self.directory / "draft"
+        draft.write_text(text, encoding="ascii")
+        draft.rename(self.directory / name)
+
     def flaky(self) -> None:
         """Have nginx answer 503 to a tenth of the requests, until `calm`."""
         (self.directory / "flaky").touch()
 
     def calm(self) -> None:
         """No faults any more."""
-        for name in ("flaky", *(f"limited-{seconds}" for seconds in LIMITS_S)):
+        left = [path.name for what in ("lose", "fail") for path in self.directory.glob(f"{what}-*")]
+        for name in ("flaky", "refuse", "poison", *(f"limited-{seconds}" for seconds in LIMITS_S), *left):
             (self.directory / name).unlink(missing_ok=True)
 
     def requests(self) -> list[Seen]:
@@ -186,7 +279,9 @@ class KintoServer:
         self._settle()
         lines = (self.directory / "access.log").read_text().splitlines()
         found = [one for one in map(json.loads, lines) if not one["path"].startswith("/settle?")]
-        return [Seen(one["ended"] - one["took"], one["status"], one["method"], one["path"]) for one in found]
+        return [
+            Seen(one["ended"] - one["took"], one["status"], one["method"], one["path"], one["server"]) for one in found
+        ]
 
     def forget_requests(self) -> None:
         """Begin the log anew."""
@@ -206,7 +301,10 @@ class KintoServer:
             port = self.direct_url.rsplit(":", 1)[1].split("/")[0]
             with open(self.directory / "kinto.log", "ab") as log:
                 self._kinto = subprocess.Popen(
-                    [sys.executable, "-c", _SERVE, self._settings, port], cwd=PROJECT, stdout=log, stderr=log
+                    [sys.executable, "-c", _SERVE, self._settings, port, self.directory],
+                    cwd=PROJECT,
+                    stdout=log,
+                    stderr=log,
                 )
             wait_until(lambda: _answers(self.direct_url), 20)
 
@@ -227,10 +325,10 @@ def kinto_server() -> Iterator[KintoServer]:
     """Kinto and nginx, running while the block does."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-kinto-")))
-        front, limited, kinto = _free_ports(3)
-        (directory / "nginx.conf").write_text(_configuration(directory, front, limited, kinto))
-        urls = [f"http://127.0.0.1:{port}/v1" for port in (front, limited, kinto)]
-        server = KintoServer(urls[0], urls[1], urls[2], directory, json.dumps(_SETTINGS))
+        ports = _free_ports(4)
+        (directory / "nginx.conf").write_text(_configuration(directory, *ports))
+        urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
+        server = KintoServer(urls[0], urls[1], urls[2], urls[3], directory, json.dumps(_SETTINGS))
         stack.callback(server.stop)
         server.start()
         program = nginx_program()
@@ -258,14 +356,17 @@ def kinto(kinto_process: KintoServer) -> KintoServer:
     return kinto_process
 
 
-def _configuration(directory: Path, front: int, limited: int, kinto: int) -> str:
+def _configuration(directory: Path, front: int, limited: int, other: int, kinto: int) -> str:
     flags = "\n        ".join(
         f"if (-f {directory}/limited-{seconds}) {{ set $after {seconds}; }}" for seconds in LIMITS_S
     )
-    common = {"directory": directory, "flags": flags}
+    common = {"directory": directory, "flags": flags, "lost": LOST, "through": "1"}
     limit_req = "limit_req zone=limited burst=5 nodelay; limit_req_status 429;"
     servers = _SERVER.format(port=front, name="front", limit_req="", **common)
     servers += _SERVER.format(port=limited, name="limited", limit_req=limit_req, **common)
+    # A header without a value is not sent.
+    calm = {**common, "flags": "", "directory": directory / "nowhere", "through": '""'}
+    servers += _SERVER.format(port=other, name="other", limit_req="", **calm)
     # Started by root, the workers would be another user's, who may not see the directory.
     user = "user root;" if os.geteuid() == 0 else ""
     return _NGINX.format(directory=directory, kinto=kinto, servers=servers, user=user)

@@ -48,4 +48,32 @@ def _small(address: str) -> Connector:
     return SmallPages(Http(address), "shop", "items", {name: name for name in COLUMNS})
 
 
-SMALL_SHOP = SyncConnection("shop", (replace(ITEMS, connector=_small, batch=20),))
+def _small_parts(address: str) -> Connector:
+    return SmallPages(Http(address), "shop", "parts", {name: name for name in COLUMNS})
+
+
+def _small_others(address: str) -> Connector:
+    return SmallPages(Http(address), "shop", "others", {name: name for name in COLUMNS})
+
+
+_SMALL = replace(ITEMS, connector=_small, batch=20)
+PARTS = replace(_SMALL, name="parts", table="parts", connector=_small_parts)
+OTHERS = replace(_SMALL, name="others", table="others", connector=_small_others)
+SMALL_SHOP = SyncConnection("shop", (_SMALL, PARTS))
+OTHER_SHOP = SyncConnection("other", (OTHERS,))
+"""Somebody else's API, which the first one's troubles are nothing to."""
+
+
+class TinyBatches(ShopItems):
+    """Many requests: one write in each, and a few records on a page."""
+
+    page_size = 10
+    batch_size = 1
+
+
+def _tiny(address: str) -> Connector:
+    return TinyBatches(Http(address), "shop", "items", {name: name for name in COLUMNS})
+
+
+POLICIES = {"name": "newest", "price": "newest", "stock": "local"}
+BUSY_SHOP = SyncConnection("shop", (replace(ITEMS, connector=_tiny, batch=10, policies=POLICIES),))
