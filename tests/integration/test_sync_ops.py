@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ops import exits
 from tasks.settings import settings
 from tasks.sync.connections import forget_connectors
+from tasks.sync.connector import Unreadable
 from tests.integration.machinery import execute, query
 from tests.integration.ops_command import Ops
 from tests.integration.sync_machinery import api, change, items, sync
@@ -159,6 +162,29 @@ def test_rejects_are_listed_and_tried_again_for_a_reason(ops: Ops) -> None:
     assert "nothing is rejected" in ops("sync", "rejects", "list").out
     sync()
     assert len(items()) == 3
+
+
+def test_what_is_no_record_is_not_asked_for(ops: Ops) -> None:
+    """It has no id that the API knows: tried again it is forgotten, and noted anew by the next listing that shows it."""
+    from tests.sync_api import API
+
+    real, shown = API.list_changes, [True]
+
+    def with_a_piece(*args: Any, **kwargs: Any) -> Any:
+        page = real(*args, **kwargs)
+        object.__setattr__(page, "unreadable", [Unreadable("no id", "[]")] if shown[0] else [])
+        return page
+
+    API.list_changes = with_a_piece  # type: ignore[method-assign]
+    sync()
+    API.log.clear()
+    for still_there in (True, False):
+        shown[0] = still_there
+        assert ops("sync", "rejects", "retry", "memory", "items", *WHY, "--json").document == {"retried": 1}
+        sync()
+        assert {op for op, _ in API.log} == {"list"}
+        found = ops("sync", "rejects", "list", "--json").document
+        assert [one["code"] for one in found] == (["no_record"] if still_there else [])
 
 
 def test_a_plan_is_shown_field_by_field(ops: Ops) -> None:
