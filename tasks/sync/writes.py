@@ -87,15 +87,12 @@ def write_parts(
                 break
             part = entries[start : start + size]
             planned: list[Planned] = checkpoint(partial(prepare, scene=scene, entries=part, deletes=deletes))
-            before, under_way = under_way, None
-            answers = before.result() if before is not None else []
-            if planned:
-                under_way = Aside(partial(calls.make, planned))
+            answers = under_way.result() if under_way is not None else []
+            under_way = Aside(partial(calls.make, planned)) if planned else None
             if answers:
                 record(answers)
         if under_way is not None:
-            last, under_way = under_way.result(), None
-            record(last)
+            record(under_way.result())
     finally:
         calls.abandoned = True
         if under_way is not None:

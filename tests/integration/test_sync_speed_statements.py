@@ -38,7 +38,7 @@ NASTY = [
 @pytest.mark.parametrize("mode", ["", "NO_BACKSLASH_ESCAPES", "ANSI_QUOTES"])
 def test_every_value_comes_back_as_it_is(mode: str) -> None:
     """Quotes, backslashes, percent signs, NUL: in each of the server's ways to read literals."""
-    at = datetime(2026, 1, 2, 3, 4, 5, 678901)
+    at = datetime(2026, 1, 2, 3, 4, 5, 678901)  # noqa: DTZ001 - as the server's DATETIME columns give it
     values: list[Any] = [*NASTY, None, 0, -(2**63), 2**64 - 1, 1.5]
     with clients.engine().connect() as connection:
         _mode(connection, mode)
@@ -58,8 +58,8 @@ def test_long_rows_go_in_several_statements() -> None:
     """Links of large records, of which a few hundred would be more than a packet, are stored all the same."""
     large = {"text": "ü'\\" * 30_000}
     base = Base(large, large)
-    some = [Link(None, f"{n}", f"r{n}", "1", base, read_at=datetime(2026, 1, 1)) for n in range(300)]
     with clients.engine().begin() as connection:
+        some = [Link(None, f"{n}", f"r{n}", "1", base, read_at=links.now(connection)) for n in range(300)]
         links.save(connection, PAIR, some)
         audit.write(connection, PAIR, None, [Change("1", "r1", "local", "create", None, large) for _ in range(300)])
         outbox.add(connection, PAIR, [f"l:{n}" for n in range(300)])
