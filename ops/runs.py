@@ -22,7 +22,7 @@ from runstate.stale import stale_since
 from runstate.statuses import ACTIVE, RunStatus
 from runstate.transaction import in_transaction
 from tasks import clients
-from tasks.describe import about_start
+from tasks.describe import about_run
 from tasks.registry import kinds, kinds_by_queue
 
 _GROUPS = {
@@ -153,7 +153,7 @@ def _facts(connection: Connection, given: str) -> dict[str, Any]:
         since = stale_since(connection, run, kind.stale_after_s, neighbours)
     return {
         "run": run,
-        "about": about_start(kind, run.run_id, run.args) or None,
+        "about": about_run(kind, run.run_id, run.args) or None,
         "queue": kind.queue if kind is not None else None,
         "stale_since": since,
         "jobs": queries.job_counts(connection, run.run_id),

@@ -11,3 +11,12 @@ def about_start(kind: JobKind | None, run_id: str, args: Args) -> str:
     if kind is None or kind.describe_start is None:
         return ""
     return kind.describe_start(with_lists(args, run_id))
+
+
+def about_run(kind: JobKind | None, run_id: str, args: Args) -> str:
+    """As `about_start`, of a run whose arguments may have come by name, unchecked: it must be shown above all."""
+    try:
+        return about_start(kind, run_id, args)
+    except Exception:
+        # A kind's own words for what was never checked may fail in any way.
+        return ""

@@ -129,6 +129,9 @@ def test_a_stale_run_is_named(ops: Ops) -> None:
     (stale,) = [check for check in found.document["checks"] if check["name"] == "stale runs"]
     assert run_id in stale["found"] and "runs recover" in stale["advice"]
     assert ops("runs", "show", run_id, "--json").document["stale_since"] is not None
+    # Another run of its queue moves: this one waits for its turn.
+    planned(KEYED, n=1, key="another")
+    assert "stale runs" not in levels(ops("health", "--json"))
 
 
 @pytest.mark.parametrize("how", ["dead", "hung"])

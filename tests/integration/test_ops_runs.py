@@ -173,3 +173,11 @@ def test_the_command_line_runs_as_documented() -> None:
     left = subprocess.run(["bash", "-c", piped], cwd=PROJECT, capture_output=True, check=False)
     assert (left.returncode, left.stderr) == (0, b"")
     assert run_of(run_id).status is RunStatus.RUNNING
+
+
+def test_a_run_whose_arguments_nobody_checked_is_shown(ops: Ops) -> None:
+    """It came by name and was refused for them: what it is about cannot be said, everything else can."""
+    run_id = planned(KEYED, n=1)
+    execute("UPDATE runs SET kind = 'import', args = '{\"surprise\": 1}' WHERE run_id = :r", r=run_id)
+    shown = ops("runs", "show", run_id)
+    assert (shown.code, "surprise" in shown.out) == (0, True)
