@@ -1,8 +1,10 @@
 """What the sync asks of the other side: a small protocol, its values, and its errors.
 
 A connector knows one collection of one API.  It holds no state between calls but its connections, so that any worker can go
-on where another stopped: where a listing stands is in its cursors.  `tasks.sync.rest.RestConnector` does most of it for the
-usual HTTP APIs; docs/sync-connectors.md shows how to write one.
+on where another stopped: where a listing stands is in its cursors.  Calls of the API come one at a time, though not always from
+the same thread; ``to_local`` and ``to_remote`` may be called while one is under way.
+
+`tasks.sync.rest.RestConnector` does most of it for the usual HTTP APIs; docs/sync-connectors.md shows how to write one.
 """
 
 from __future__ import annotations

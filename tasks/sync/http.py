@@ -60,7 +60,7 @@ class Http:
     """Requests to one API.
 
     ``address``: the base URL, with or without credentials in it (`tasks.sync.auth.split_address`); ``credentials`` win over
-    those.  Raises `ValueError` for an address that is none.  Not to be shared between threads.
+    those.  Raises `ValueError` for an address that is none.  For one thread at a time.
     """
 
     def __init__(
