@@ -52,6 +52,7 @@ soak: $(VENV)/.development ## the long fault runs
 	@$(PY) -m bench.soak $(ARGS)
 	@$(PY) -m bench.images_soak
 	@$(PY) -m bench.sync_converge
+	@$(PY) -m bench.sync_soak
 	@$(PY) -m bench.email_soak
 	@$(PY) -m bench.bad_day
 

@@ -30,6 +30,7 @@ BENCHMARKS = {
     "email-render": ["bench.email_render"],
     "email-recipients": ["bench.email_recipients"],
     "sync": ["bench.sync_speed"],
+    "sync-quiet": ["bench.sync_quiet"],
 }
 
 
