@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kombu.exceptions import OperationalError
@@ -16,7 +16,7 @@ from runstate.backlog import Backlog, backlog
 from runstate.nodes import Node
 from runstate.transaction import in_transaction
 from tasks import clients
-from tasks.publish import queue_length
+from tasks.publish import queue_lengths
 from tasks.registry import kinds_by_queue
 from tasks.settings import settings
 
@@ -109,7 +109,7 @@ def all_queues(*, ask_broker: bool = True) -> list[Queue]:
     workers = [node for node in living if node.role == "worker" and node.age_s <= ALIVE_S]
     kinds_of = {queue: tuple(kind.name for kind in kinds) for queue, kinds in kinds_by_queue().items()}
     names = sorted({settings().control_queue, *kinds_of, *(queue for worker in workers for queue in worker.queues)})
-    lengths = _lengths(names) if ask_broker else dict.fromkeys(names)
+    lengths: Mapping[str, int | None] = _lengths(names) if ask_broker else dict.fromkeys(names)
     return [_queue(name, kinds_of.get(name, ()), workers, waiting, lengths[name]) for name in names]
 
 
@@ -139,12 +139,9 @@ def _known(ages: Iterable[float | None]) -> list[float]:
     return [age for age in ages if age is not None]
 
 
-def _lengths(names: list[str]) -> dict[str, int | None]:
-    lengths: dict[str, int | None] = dict.fromkeys(names)
+def _lengths(names: list[str]) -> Mapping[str, int | None]:
     try:
-        for name in names:
-            lengths[name] = queue_length(name)
+        return queue_lengths(names)
     except (OperationalError, OSError):
         # One time-out says it for all.
-        pass
-    return lengths
+        return dict.fromkeys(names)
