@@ -101,7 +101,9 @@ def resume_key(key: str, actor: Actor) -> LimitedKey:
         RateLimiter(clients.redis()).resume(key)
         after = limited_key(clients.redis(), key)
         # Otherwise they would look again within minutes only, and whoever resumed would wonder why nothing moves.
-        woken = snoozed.wake(connection, [kind.name for kind in kinds_by_queue().get(key.partition(":")[0], ())], key)
+        # Whoever met the pause's cause himself has it as his last error, the others the name of the key.
+        kinds = [kind.name for kind in kinds_by_queue().get(key.partition(":")[0], ())]
+        woken = snoozed.wake(connection, kinds, key, before.pause.reason if before.pause else None)
         audit.write(connection, actor, "limit_resume", key, _state(before), {**_state(after), "jobs_woken": woken})
         return after
 

@@ -111,16 +111,17 @@ def test_explain_says_which_limits_hold_a_run_up(ops: Ops) -> None:
 
 
 def test_jobs_that_waited_for_a_limit_look_again_once_it_is_resumed(ops: Ops) -> None:
-    """Those whose last error names the key are due now; a backoff, and what another key holds up, goes on waiting."""
-    run_id = planned(KEYED, n=3)
+    """Those whose last error names the key, or is the pause's reason, are due now; what waits for something else is left alone."""
+    run_id = planned(KEYED, n=4)
     for job_no, said in (
-        (1, "limited by imports:one (paused: 454)"),
+        (1, "limited by imports:one (paused: 454 on hold)"),
         (2, "connection reset"),
         (3, "limited by imports:two"),
+        (4, "454 on hold"),
     ):
         statement = "UPDATE jobs SET state = 'pending', due_at = NOW(6) + INTERVAL 5 MINUTE, last_error = :said"
         execute(f"{statement} WHERE run_id = :run_id AND job_no = :job_no", said=said, run_id=run_id, job_no=job_no)
-    RateLimiter(clients.redis()).pause("imports:one", 600, "454")
+    RateLimiter(clients.redis()).pause("imports:one", 600, "454 on hold")
     assert ops("limits", "resume", "imports:one", "--reason", "solved").code == exits.OK
-    assert query("SELECT job_no FROM jobs WHERE state = 'pending' AND due_at <= NOW(6)") == [(1,)]
-    assert '"jobs_woken":1' in query("SELECT after_state FROM audit_log")[0][0]
+    assert query("SELECT job_no FROM jobs WHERE state = 'pending' AND due_at <= NOW(6) ORDER BY job_no") == [(1,), (4,)]
+    assert '"jobs_woken":2' in query("SELECT after_state FROM audit_log")[0][0]
