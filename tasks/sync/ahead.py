@@ -1,4 +1,4 @@
-"""The next page, asked for while this one is being recorded: at most one a process, for the very next job of the run.
+"""The next page, asked for while this one is being recorded: at most one a connector, for the very next job of the run.
 
 A page that was fetched ahead is a page that was read a little earlier, no more.  ``read_at`` is from before it was asked for, so
 whatever was written since counts more; it passes the gate like every request; its cursor moves in the transaction that records
@@ -55,25 +55,23 @@ class _Ahead:
     pid: int
 
 
-_ahead: _Ahead | None = None
+_ahead: dict[int, _Ahead] = {}
+"""By the connector's identity, which holds as long as it stands here."""
 
 
 def fetch(spot: Spot, connector: Connector, read_at: datetime, ask: Callable[[], Page]) -> None:
     """Begin to ask; the caller makes no call of the connector before it has called `take` or `leave`."""
-    global _ahead
     leave(connector)
-    _ahead = _Ahead(spot, connector, read_at, Aside(ask, keep_s=KEEP_S), os.getpid())
+    _ahead[id(connector)] = _Ahead(spot, connector, read_at, Aside(ask, keep_s=KEEP_S), os.getpid())
 
 
 def take(spot: Spot, connector: Connector) -> Fetched | None:
     """The page that was fetched for this spot; None: ask for it.  Raises what the API answered instead of a page."""
-    global _ahead
-    ahead = _ahead
+    ahead = _ahead.get(id(connector))
     if ahead is None or ahead.pid != os.getpid() or ahead.spot != spot:
         leave(connector)
         return None
-    ahead.call.ended()
-    _ahead = None
+    leave(connector)
     try:
         return Fetched(ahead.call.result(), ahead.read_at)
     except (NotNow, Forgotten, WorkStopped):
@@ -83,7 +81,8 @@ def take(spot: Spot, connector: Connector) -> Fetched | None:
 
 def leave(connector: Connector) -> None:
     """Throw away what was fetched ahead; a call of this connector that is under way is waited for: it is one thread's at a time."""
-    global _ahead
-    if _ahead is not None and _ahead.pid == os.getpid() and _ahead.connector is connector:
-        _ahead.call.ended()
-    _ahead = None
+    ahead = _ahead.get(id(connector))
+    # Threads do not survive a fork: nobody would end that call.
+    if ahead is not None and ahead.pid == os.getpid():
+        ahead.call.ended()
+    _ahead.pop(id(connector), None)

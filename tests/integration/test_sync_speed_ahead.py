@@ -46,10 +46,15 @@ def lists(api: Api) -> int:
     return sum(1 for op, _ in api.log if op == "list")
 
 
+@pytest.fixture(autouse=True)
+def nothing_ahead() -> None:
+    """What another test left behind is not this one's."""
+    ahead._ahead.clear()
+
+
 def fetched() -> None:
     """Wait until the page that was asked for ahead is there."""
-    there = ahead._ahead
-    assert there is not None, "nothing was asked for ahead"
+    (there,) = ahead._ahead.values()
     assert there.call._ended.wait(10)
 
 
@@ -88,8 +93,8 @@ def test_a_page_that_nobody_came_for_in_time_is_asked_for_again(api: Api, monkey
 
     def forgotten() -> None:
         fetched()
-        there = ahead._ahead
-        while there is not None and there.call._result:
+        (there,) = ahead._ahead.values()
+        while there.call._result:
             threading.Event().wait(0.01)
 
     while_recording(monkeypatch, 1, forgotten)
@@ -132,7 +137,7 @@ def test_a_process_that_dies_between_fetching_and_recording_loses_nothing(
         work_off(SYNC, run_id)
     assert len(items()) == 4
     # What the next process has: nothing of this one's memory.
-    monkeypatch.setattr(ahead, "_ahead", None)
+    ahead._ahead.clear()
     api.put("a9", stock=100)
     execute(
         "UPDATE jobs SET state = 'queued', claim_token = NULL, lease_until = NULL WHERE run_id = :r AND state = 'running'",
