@@ -38,22 +38,36 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A value that a policy decided against, as the audit has it; ``side``: whose value it was."""
+    """A value that a policy decided against, as the audit has it; ``side``: whose value it was.
+
+    ``in_doubt``  the table's value that won had been sent, and no answer was recorded: somebody may have seen it at the API
+                  and written over it before the record was read, and then nobody can tell who was first
+    """
 
     side: str
     field: str
     lost: Any
     kept: Any
+    in_doubt: bool
+
+
+AUDIT = "SELECT side, action, before_state, after_state FROM sync_audit ORDER BY id"
 
 
 def decided_in(rows: Iterable[Sequence[Any]]) -> list[Decided]:
-    """Of the rows (side, action, before_state, after_state) of ``sync_audit`` those that a policy wrote."""
-    return [
-        Decided(side, name, value, json.loads(after)[name])
-        for side, action, before, after in rows
-        if action == "lost"
-        for name, value in json.loads(before).items()
-    ]
+    """What policies wrote into the audit, from the rows of `AUDIT`."""
+    answered: set[tuple[str, Any]] = set()
+    found: list[Decided] = []
+    for side, action, before, after in rows:
+        state = json.loads(after) if after else {}
+        if action == "lost":
+            found += [
+                Decided(side, name, value, state[name], side == "remote" and (name, state[name]) not in answered)
+                for name, value in json.loads(before).items()
+            ]
+        elif side == "remote":
+            answered |= set(state.items())
+    return found
 
 
 @dataclass(slots=True)
@@ -129,7 +143,7 @@ class Journal:
             name = names.get((one.field, one.lost))
             if name is None or (one.field, one.kept) not in names:
                 yield f"the audit's {one} is about values that nobody wrote"
-            elif one.kept in _before(parents, name, one.field, one.lost):
+            elif not one.in_doubt and one.kept in _before(parents, name, one.field, one.lost):
                 yield f"{name}: {one}, but the one who wrote {one.lost!r} had seen {one.kept!r}"
             elif policies[one.field] == one.side:
                 yield f"{name}: {one}, against the policy {policies[one.field]!r}"

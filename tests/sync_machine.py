@@ -20,7 +20,7 @@ from tasks.sync.connections import forget_connectors
 from tasks.sync.kind import SYNC
 from tests.integration.machinery import execute, planned, query, run_of, work_off
 from tests.kinto_server import KintoServer
-from tests.sync_journal import FIELDS, Journal, RecordEdits, RowEdits, decided_in
+from tests.sync_journal import AUDIT, FIELDS, Journal, RecordEdits, RowEdits, decided_in
 from tests.sync_shop import POLICIES
 
 TABLES = ("links", "cursors", "outbox", "ledger", "conflicts", "audit", "rejects")
@@ -194,7 +194,7 @@ class TwoSides(RuleBasedStateMachine):
         assert query("SELECT COUNT(*) FROM sync_outbox") == [(0,)]
         assert query("SELECT COUNT(*) FROM sync_rejects") == [(0,)]
         assert query("SELECT COUNT(*) FROM sync_links") == [(len(local),)]
-        decided = decided_in(query("SELECT side, action, before_state, after_state FROM sync_audit"))
+        decided = decided_in(query(AUDIT))
         _, problems = self.journal.fates(local, decided, policies=POLICIES)
         assert problems == []
 

@@ -25,7 +25,7 @@ from tests.e2e.harness import Stack, wait_until
 from tests.e2e.harness import _children as children_of
 from tests.kinto_server import PASSWORD, USER, KintoServer
 from tests.sync_api import ITEMS
-from tests.sync_journal import Decided, Journal, RecordEdits, RowEdits, decided_in
+from tests.sync_journal import AUDIT, Decided, Journal, RecordEdits, RowEdits, decided_in
 
 LEASE_S = 3
 TABLES = ("items", "parts", "others")
@@ -167,7 +167,7 @@ class SyncLab:
 
     def decided(self) -> list[Decided]:
         """What the audit says that policies decided against."""
-        return decided_in(self.database.rows("SELECT side, action, before_state, after_state FROM sync_audit"))
+        return decided_in(self.database.rows(AUDIT))
 
     # -- who works on what ------------------------------------------------------------------------------------------------
 
