@@ -8,9 +8,9 @@ from typing import Any
 from tasks.errors import BadArguments
 from tasks.sync.connections import SyncKind, connection_named
 from tasks.sync.errors import BadConnection
+from tasks.sync.webhook import MAX_BODY_BYTES
 
 DIRECTIONS = ("both", "pull", "push")
-MAX_WEBHOOK_BODY_BYTES = 48 * 1024
 _SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
 """Headers that no signature needs and no table should keep; a signature's own header is kept whatever it is called."""
 
@@ -72,15 +72,15 @@ def webhook_arguments(connection: str, headers: dict[str, str], body: str | byte
         connection_named(connection)
     except BadConnection as error:
         raise BadArguments(str(error)) from error
-    if not isinstance(body, str | bytes) or len(body) > MAX_WEBHOOK_BODY_BYTES:
-        raise BadArguments(f"body: the request's body as it came, at most {MAX_WEBHOOK_BODY_BYTES} bytes")
+    if not isinstance(body, str | bytes) or len(body) > MAX_BODY_BYTES:
+        raise BadArguments(f"body: the request's body as it came, at most {MAX_BODY_BYTES} bytes")
     try:
         text = body.decode() if isinstance(body, bytes) else body
         size = len(text.encode())
     except UnicodeError:
         raise BadArguments("body: not UTF-8, so it is no JSON") from None
-    if size > MAX_WEBHOOK_BODY_BYTES:
-        raise BadArguments(f"body: {size} bytes, at most {MAX_WEBHOOK_BODY_BYTES}")
+    if size > MAX_BODY_BYTES:
+        raise BadArguments(f"body: {size} bytes, at most {MAX_BODY_BYTES}")
     if not isinstance(headers, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise BadArguments("headers: a dict of texts, as the request had them")
     kept = {name: value for name, value in headers.items() if _may_be_kept(name)}

@@ -23,6 +23,9 @@ from tasks.sync.signature import BadSignature
 from tasks.sync.webhook import BadWebhook
 from tasks.sync.webhook_routing import route
 
+PIECE = 16 * 1024
+"""Characters."""
+
 
 def plan_delivery(args: Args) -> Iterator[Json]:
     """One job for each record of each kind that the delivery is about, and one that says which kinds leave it alone.
@@ -32,7 +35,9 @@ def plan_delivery(args: Args) -> Iterator[Json]:
     with failing_the_run():
         connection = connection_named(args["connection"])
         try:
-            routed = route(connection, args["headers"], args["body"].encode(), received_at=float(args["received_at"]))
+            routed = route(
+                connection, args["headers"], "".join(args["body"]).encode(), received_at=float(args["received_at"])
+            )
         except (BadSignature, BadWebhook) as error:
             raise FailRun(f"webhook of connection {connection.name!r}: {error}") from error
     if routed.ignored:
@@ -90,10 +95,15 @@ def perform_delivery(work: Work) -> Mapping[str, Json]:
 
 
 def delivery_arguments(connection: str, headers: dict[str, str], body: str | bytes) -> dict[str, Json]:
-    """As `webhook_arguments`, with the time at which it came, by the database's clock: a job may run an hour later."""
+    """As `webhook_arguments`, with the time at which it came, by the database's clock: a job may run an hour later.
+
+    The body in pieces: a list may be longer than a run's row takes (`JobKind.spooled`).
+    """
     taken = webhook_arguments(connection, headers, body)
+    text = taken["body"]
+    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     received_at = in_transaction(clients.start_engine(), deliveries.unix_time)
-    return {**taken, "received_at": received_at}
+    return {**taken, "body": pieces, "received_at": received_at}
 
 
 def _describe_job(args: Args, payload: Json) -> str:
@@ -107,9 +117,10 @@ WEBHOOK = JobKind(
     queue="sync",
     start_name="receive_webhook",
     arguments=delivery_arguments,
+    spooled=("body",),
     plan=plan_delivery,
     perform=perform_delivery,
-    describe_start=lambda args: f"webhook of {args['connection']}, {len(args['body'])} bytes",
+    describe_start=lambda args: f"webhook of {args['connection']}",
     describe_job=_describe_job,
     backoff=Backoff(max_attempts=8, base_s=1, cap_s=300),
 )

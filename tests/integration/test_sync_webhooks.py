@@ -73,6 +73,15 @@ def test_a_delivery_has_its_record_read_and_taken_in_once(api: Api) -> None:
     assert api.log == [("get", "a")]
 
 
+def test_a_long_delivery_is_taken_as_it_came(api: Api) -> None:
+    """A big order of a shop: longer than a run's row takes, signed over every byte."""
+    api.put("a", name="n", price="1.00", stock=1)
+    body = json.dumps({"id": "a", "lines": ['\u00e9 \U0001f600 \\ "' * 10] * 5_000}, ensure_ascii=False).encode()
+    assert len(body) > 600_000
+    assert run_of(deliver_body(body)).status is RunStatus.COMPLETED
+    assert len(items()) == 1
+
+
 def test_a_delivery_meets_an_edit_of_the_row(api: Api) -> None:
     """Both survive, at once."""
     api.put("a", name="n", price="1.00", stock=1)

@@ -13,10 +13,10 @@ import pytest
 from tasks.errors import BadArguments
 from tasks.settings import settings
 from tasks.sync import signature
-from tasks.sync.arguments import MAX_WEBHOOK_BODY_BYTES, webhook_arguments
+from tasks.sync.arguments import webhook_arguments
 from tasks.sync.connections import SyncConnection, SyncKind, forget_connectors
 from tasks.sync.signature import BadSignature, Scheme, sign, verify
-from tasks.sync.webhook import BadWebhook, Webhook, WebhookEvent
+from tasks.sync.webhook import MAX_BODY_BYTES, BadWebhook, Webhook, WebhookEvent
 from tasks.sync.webhook_routing import Routed, route
 from tests.sync_api import Api
 
@@ -281,8 +281,8 @@ def declared_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"connection": "nobody"}, "there is no connection 'nobody' here; known: memory"),
         ({"body": b"\xff"}, "not UTF-8"),
         ({"body": "\ud800"}, "not UTF-8"),
-        ({"body": b"x" * (MAX_WEBHOOK_BODY_BYTES + 1)}, "at most 49152 bytes"),
-        ({"body": "é" * (MAX_WEBHOOK_BODY_BYTES - 1)}, "at most 49152"),
+        ({"body": b"x" * (MAX_BODY_BYTES + 1)}, "at most 1048576 bytes"),
+        ({"body": "é" * (MAX_BODY_BYTES - 1)}, "at most 1048576"),
         ({"body": {"id": 1}}, "as it came"),
         ({"headers": [("a", "b")]}, "headers: a dict"),
         ({"headers": {"a": 1}}, "headers: a dict"),
