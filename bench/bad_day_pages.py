@@ -69,7 +69,7 @@ def handle(day: BadDay, diary: Diary) -> None:
         _pool(screen, diary)
         _letters(screen, diary, day)
         _provider(screen, diary, day)
-        _over(screen, diary)
+        _over(screen, diary, day)
 
 
 def _called(screen: Screen, diary: Diary, day: BadDay) -> None:
@@ -178,8 +178,9 @@ def _provider(screen: Screen, diary: Diary, day: BadDay) -> None:
     screen.sees("main, .container-fluid, body", most=8)
 
 
-def _over(screen: Screen, diary: Diary) -> None:
+def _over(screen: Screen, diary: Diary, day: BadDay) -> None:
     diary.step("Is it over?")
+    day.wait_calm()
     screen.go("Overview", "/holdfast/")
     screen.waits_for("#alerts", re.compile("All well|No alert fires"))
     screen.sees("#alerts")
