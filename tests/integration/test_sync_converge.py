@@ -32,5 +32,5 @@ def shop(machinery: None, kinto: KintoServer, monkeypatch: pytest.MonkeyPatch) -
 def test_both_sides_end_equal_whatever_happens(shop: KintoServer) -> None:
     """Writes stop within two rounds, both sides are equal, and nothing is lost that no policy decided."""
     machine = TwoSides.on(shop)
-    run_state_machine_as_test(machine, settings=machine_settings(5, 12))
+    run_state_machine_as_test(machine, settings=machine_settings(12, 12))
     assert set(machine.fired) == {"lost", "refused", "killed", "overtaken", "deleted under"}
