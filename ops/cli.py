@@ -1,11 +1,13 @@
 """The command line: each command is a module with ``add(commands)``, which declares it, and a function, which does it.
 
-A new command is one function ``(options, output) -> exit code`` and one subparser that names it in ``set_defaults(run=…)``.
+A new command is one function ``(options, output) -> exit code``, one subparser that names it in ``set_defaults(run=…)``, and a
+line in `COMMANDS`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,37 +16,39 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from locks import LocksError
-from ops import (
-    audit_log,
-    check,
-    dead_letters,
-    email,
-    exits,
-    health,
-    held_locks,
-    images,
-    limits,
-    metrics,
-    purge,
-    queues,
-    rejects,
-    runs,
-    statistics,
-    sync,
-)
-from ops.alerts import commands as alert_commands
+from ops import exits
 from ops.errors import OpsError, UsageError
 from ops.output import Output, error_line
 from runstate.errors import NotFound, RunstateError, mysql_code
 from runstate.queries import AmbiguousRunId
 from tasks.errors import TasksError
 
+COMMANDS = {
+    "runs": "ops.runs",
+    "dead-letters": "ops.dead_letters",
+    "rejects": "ops.rejects",
+    "images": "ops.images",
+    "email": "ops.email",
+    "sync": "ops.sync",
+    "queues": "ops.queues",
+    "locks": "ops.held_locks",
+    "limits": "ops.limits",
+    "audit": "ops.audit_log",
+    "stats": "ops.statistics",
+    "metrics": "ops.metrics",
+    "purge": "ops.purge",
+    "alerts": "ops.alerts.commands",
+    "health": "ops.health",
+    "check": "ops.check",
+}
+"""Which module has which command; only the one that is asked for is loaded, for loading all takes more than a second."""
 _NO_SUCH_TABLE = 1146
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser(words[0] if words else "").parse_args(words)
     output = Output(as_json=options.json)
     try:
         code: int = options.run(options, output)
@@ -64,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(output, error, exits.TROUBLE)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The command line: this command's part of it, or, of no command's name, all of it."""
     top = argparse.ArgumentParser(
         prog="python -m ops",
         description="Look after Holdfast's runs.",
@@ -75,25 +79,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    for module in (
-        runs,
-        dead_letters,
-        rejects,
-        images,
-        email,
-        sync,
-        queues,
-        held_locks,
-        limits,
-        audit_log,
-        statistics,
-        metrics,
-        purge,
-        alert_commands,
-        health,
-        check,
-    ):
-        module.add(commands, common)
+    for module in [COMMANDS[command]] if command in COMMANDS else COMMANDS.values():
+        importlib.import_module(module).add(commands, common)
     return top
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, text
 from runstate.errors import NotFound, RunstateError
 from runstate.job_states import is_large, job_states
 from runstate.run_page import NOT_DONE
-from runstate.statuses import ACTIVE, RunStatus
+from runstate.statuses import ACTIVE
 
 _DONE_BY_COUNTER = " UNION ALL SELECT 'done', jobs_done FROM runs WHERE run_id = :run_id AND jobs_done > 0"
 SUMMED = 1000
@@ -30,26 +30,6 @@ class AmbiguousRunId(RunstateError):
     def __init__(self, given: str, run_ids: Sequence[str]) -> None:
         super().__init__(f"{given} is the beginning of several run ids, give more of it: {', '.join(run_ids)}")
         self.run_ids = tuple(run_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """A run as a list shows it; times are naive UTC, ``heartbeat_age_s`` is None before admission."""
-
-    run_id: str
-    kind: str
-    admission_key: str | None
-    status: RunStatus
-    jobs_total: int
-    jobs_done: int
-    jobs_dead: int
-    jobs_cancelled: int
-    requested_at: datetime
-    requested_by: str
-    started_at: datetime | None
-    finished_at: datetime | None
-    heartbeat_age_s: float | None
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +53,6 @@ class TroubledJob:
     crashes: int
     due_at: datetime
     last_error: str
-
-
-def find_runs(
-    connection: Connection,
-    *,
-    statuses: Sequence[str] = (),
-    kind: str | None = None,
-    key: str | None = None,
-    most: int = 20,
-) -> list[RunLine]:
-    """The newest runs that match everything that is given."""
-    wanted = []
-    if statuses:
-        wanted.append("status IN :statuses")
-    if kind is not None:
-        wanted.append("kind = :kind")
-    if key is not None:
-        wanted.append("admission_key = :key")
-    where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
-    query = text(
-        "SELECT run_id, kind, admission_key, status, jobs_total, jobs_done, jobs_dead, jobs_cancelled, requested_at,"
-        " requested_by, started_at, finished_at, reason,"
-        " TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) / 1e6 AS heartbeat_age_s"
-        f" FROM runs{where} ORDER BY requested_at DESC, run_id LIMIT :most"
-    )
-    if statuses:
-        query = query.bindparams(bindparam("statuses", expanding=True))
-    rows = connection.execute(query, {"statuses": list(statuses), "kind": kind, "key": key, "most": most}).mappings()
-    return [
-        RunLine(**{**row, "status": RunStatus(row["status"]), "heartbeat_age_s": _seconds(row["heartbeat_age_s"])})
-        for row in rows
-    ]
 
 
 def resolve_run_id(connection: Connection, given: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ops import exits
+from ops.cli import COMMANDS as MODULES
 from ops.cli import parser
 from stack.layout import PROJECT
 from stack.private import Servers
@@ -49,6 +50,14 @@ def test_every_command_takes_json(words: str) -> None:
     taken = COMMANDS[words]._option_string_actions.keys()
     assert "--json" in taken
     assert len({"--reason", "--actor", "--dry-run"} & taken) in (0, 3)
+
+
+@pytest.mark.parametrize("name", sorted({words.split()[0] for words in COMMANDS}))
+def test_a_command_is_loaded_alone(name: str) -> None:
+    """An operator waits for the modules of what he asked for, not for all of them."""
+    assert name in MODULES
+    alone = dict(commands(parser(name)))
+    assert alone.keys() == {words for words in COMMANDS if words.split()[0] == name}
 
 
 def test_the_commands_of_the_design_are_there() -> None:
