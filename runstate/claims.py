@@ -135,17 +135,7 @@ def take_next(connection: Connection, before: Claim, token: str) -> Claim | None
     row = connection.execute(_NEXT_WHOLE, {"run_id": before.run_id}).one_or_none()
     if row is None:
         return None
-    connection.execute(
-        _TAKE,
-        {
-            "run_id": before.run_id,
-            "job_no": row.job_no,
-            "token": token,
-            "lease_s": before.lease_s,
-            "worker": before.worker,
-            "boot": before.worker_boot,
-        },
-    )
+    connection.execute(_TAKE, {"run_id": before.run_id, "job_no": row.job_no} | taker(before, token))
     return replace(
         before,
         job_no=row.job_no,
@@ -156,6 +146,26 @@ def take_next(connection: Connection, before: Claim, token: str) -> Claim | None
         crashes=row.crashes,
         payload=documents.load(row.payload),
         letter_id=row.letter_id,
+    )
+
+
+def taker(before: Claim, token: str) -> dict[str, Any]:
+    """What a job's row says of who takes it: the worker of ``before``, under this token."""
+    return {"token": token, "lease_s": before.lease_s, "worker": before.worker, "boot": before.worker_boot}
+
+
+def taken_new(before: Claim, token: str, job_no: int, payload: str) -> Claim:
+    """The claim on a further job that was written as taken: its first."""
+    return replace(
+        before,
+        job_no=job_no,
+        role=Role.WORK,
+        token=token,
+        claim_no=1,
+        attempts=0,
+        crashes=0,
+        payload=documents.load(payload),
+        letter_id=None,
     )
 
 

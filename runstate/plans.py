@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
+from runstate import claims
 from runstate.claims import Claim
 from runstate.errors import Fenced
 from runstate.outcomes import FurtherJob
@@ -42,36 +43,54 @@ def insert_planned(
         )
 
 
-def insert_further(connection: Connection, run_id: str, further: Sequence[FurtherJob], *, let_out: bool) -> list[int]:
-    """Write jobs that a job asked for, once the run's row is locked and its ``jobs_total`` counts them; which are out.
+def insert_further(
+    connection: Connection,
+    run_id: str,
+    further: Sequence[FurtherJob],
+    *,
+    let_out: bool,
+    taken_by: tuple[Claim, str] | None = None,
+) -> tuple[list[int], Claim | None]:
+    """Write jobs that a job asked for, once the run's row is locked and its ``jobs_total`` counts them; which are out, and
+    which one is claimed.
 
     Their numbers follow the highest there is: new rows, which nobody else can hold, so they may come after the run's lock.
 
-    ``let_out``  the first one that is due at once goes out right away
+    ``let_out``   the first one that is due at once goes out right away
+    ``taken_by``  the claim that ends here, and a token: its worker goes on with that one under this token, without a message
     """
     last_no = int(connection.scalar(_TOTAL, {"run_id": run_id}) or 0)
     first_no = last_no - len(further) + 1
     out = next((first_no + i for i, job in enumerate(further) if job.delay_s <= 0), None) if let_out else None
+    taker = claims.taker(*taken_by) if taken_by else {}
+    place = _TAKEN if taken_by else _OUT
     for start in range(0, len(further), 500):
         rows = further[start : start + 500]
         values = ", ".join(
-            f"(:run_id, {first_no + start + i}, 'work', {_PLACE[first_no + start + i == out]}, :p{i},"
+            f"(:run_id, {first_no + start + i}, 'work', {place if first_no + start + i == out else _WAITING}, :p{i},"
             f" NOW(6) + INTERVAL :d{i} MICROSECOND)"
             for i in range(len(rows))
         )
         connection.execute(
             text(
-                f"INSERT INTO jobs (run_id, job_no, role, state, queued_at, publishes, payload, due_at) VALUES {values}"
+                "INSERT INTO jobs (run_id, job_no, role, state, queued_at, publishes, claims, claim_token, claimed_at,"
+                f" lease_until, worker, worker_boot, payload, due_at) VALUES {values}"
             ),
-            {"run_id": run_id}
+            {"run_id": run_id, **taker}
             | {f"p{i}": job.payload for i, job in enumerate(rows)}
             | {f"d{i}": int(max(job.delay_s, 0.0) * 1_000_000) for i, job in enumerate(rows)},
         )
-    return [] if out is None else [out]
+    if out is None:
+        return [], None
+    if taken_by is None:
+        return [out], None
+    return [], claims.taken_new(*taken_by, out, further[out - first_no].payload)
 
 
 _TOTAL = text("SELECT jobs_total FROM runs WHERE run_id = :run_id")
-_PLACE = {True: "'queued', NOW(6), 1", False: "'pending', NULL, 0"}
+_WAITING = "'pending', NULL, 0, 0, NULL, NULL, NULL, NULL, NULL"
+_OUT = "'queued', NOW(6), 1, 0, NULL, NULL, NULL, NULL, NULL"
+_TAKEN = "'running', NOW(6), 0, 1, :token, NOW(6), NOW(6) + INTERVAL :lease_s SECOND, :worker, :boot"
 
 
 def delete_planned(connection: Connection, run_id: str, *, most: int = 5000) -> int:

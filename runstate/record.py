@@ -59,13 +59,16 @@ def record(
             _set_result(connection, claim, result)
     next_claim = claims.take_next(connection, claim, next_token) if next_token else None
     planning = claim.role is Role.PLAN and outcome.ending is not Ending.DONE
-    next_jobs = [] if next_claim else window.let_out(connection, claim.run_id, let_out, planning=planning)
+    # Where nothing was due to be claimed, nothing is due to be let out.
+    next_jobs = [] if next_token else window.let_out(connection, claim.run_id, let_out, planning=planning)
     _write_attempt(connection, claim, outcome, measured)
     status, finish_job = pass_fence(connection, claim, outcome, has_finish=has_finish)
     if outcome.further:
         # The place in the window that this job leaves is for the first of them, if nobody else took it.
         free = status is RunStatus.RUNNING and let_out > 0 and not next_jobs and next_claim is None
-        next_jobs = next_jobs + plans.insert_further(connection, claim.run_id, outcome.further, let_out=free)
+        taken_by = (claim, next_token) if free and next_token else None
+        out, taken = plans.insert_further(connection, claim.run_id, outcome.further, let_out=free, taken_by=taken_by)
+        next_jobs, next_claim = next_jobs + out, next_claim or taken
     if status not in (RunStatus.RUNNING, RunStatus.PLANNING):
         # Their rows are locked by this transaction already, so nothing is waited for after the run's lock.
         window.take_back(connection, claim.run_id, next_jobs)

@@ -34,8 +34,6 @@ log = logging.getLogger("holdfast.envelope")
 
 MAX_RESULT_BYTES = 1024 * 1024
 CLAIM_PATIENCE_S = 10
-SLICE_S = 1.0
-"""How long one message may go on with further short jobs of its run, before other runs get their turn."""
 keeper = LeaseKeeper()
 
 
@@ -51,11 +49,12 @@ class Performed:
 def run_jobs(kind: JobKind, run_id: str, job_no: int, worker: str) -> list[Performed]:
     """Do the job of a message, and while the time slice lasts, go on with due jobs of the same run.
 
-    A job that takes longer than `SLICE_S` is the only one of its message.  An empty list: the message was late or a duplicate.
+    A job that takes longer than ``kind.slice_s`` is the only one of its message.  An empty list: the message was late or a
+    duplicate.
     Raises nothing for what a job can do wrong: that ends in the record.  Raises `DatabaseUnavailable` if MySQL stays away;
     the job then stays as it is, and the dispatcher puts it back.
     """
-    until = time.monotonic() + SLICE_S
+    until = time.monotonic() + kind.slice_s
     done: list[Performed] = []
     claim = _claim(kind, run_id, job_no, worker)
     while claim is not None:

@@ -19,6 +19,7 @@ Plan = Callable[[Args], Iterable[Json] | Generator[Json, None, Mapping[str, Json
 
 MAX_ARGS_BYTES = 64 * 1024
 MAX_WINDOW = 1000
+MAX_SLICE_S = 30.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
 
@@ -134,6 +135,7 @@ class JobKind:
     ``timeout_s``       how long one try of a job may take
     ``max_crashes``     lost claims after which a job is a dead letter
     ``stale_after_s``   how long due work may stand still before the run counts as stale
+    ``slice_s``         how long a worker goes on with due jobs of one run before it looks at its queue again
     """
 
     name: str
@@ -156,6 +158,7 @@ class JobKind:
     timeout_s: int = 900
     max_crashes: int = 3
     stale_after_s: int = 300
+    slice_s: float = 1.0
 
     def __post_init__(self) -> None:
         for label, value in (("name", self.name), ("queue", self.queue), ("start_name", self.starts_as)):
@@ -178,6 +181,10 @@ class JobKind:
             )
         if self.timeout_s < 1 or self.max_crashes < 1 or self.stale_after_s < 1:
             raise ValueError(f"JobKind({self.name!r}): timeout_s, max_crashes and stale_after_s start at 1")
+        if not 0 <= self.slice_s <= MAX_SLICE_S:
+            raise ValueError(
+                f"JobKind({self.name!r}, slice_s={self.slice_s}): from 0 to {MAX_SLICE_S:.0f} s, for other runs wait meanwhile"
+            )
 
     @property
     def starts_as(self) -> str:

@@ -21,7 +21,7 @@ from tasks import clients, metrics_sink
 from tasks.admission import admit_run
 from tasks.celery import app
 from tasks.describe import about_start
-from tasks.envelope import SLICE_S, Performed, run_jobs
+from tasks.envelope import Performed, run_jobs
 from tasks.errors import BadArguments, RunRefused
 from tasks.kinds import JobKind
 from tasks.publish import publish_start
@@ -131,8 +131,8 @@ def _register_job(kind: JobKind) -> None:
         name=kind.name,
         bind=True,
         # The soft limit ends an attempt with an error; the hard one, in the parent, ends a child that does not hear it.
-        soft_time_limit=kind.timeout_s + SLICE_S,
-        time_limit=kind.timeout_s + HARD_LIMIT_GRACE_S,
+        soft_time_limit=kind.timeout_s + kind.slice_s,
+        time_limit=kind.timeout_s + kind.slice_s + HARD_LIMIT_GRACE_S,
     )
     def job(self: Any, run_id: str, job_no: int) -> Any:
         try:

@@ -37,7 +37,7 @@ class SyncKind:
     ``delete_or_edit``    one side deleted what the other edited: ``edit`` brings it back, ``delete`` deletes it
     ``max_delete_share``  a run that would delete more of the known records than this is stopped; up to ``few_deletes`` always may
     ``full_every_s``      list everything at least so often, which finds deletes that the API does not tell; None: only when asked
-    ``batch``             how many records one push job takes
+    ``batch``             how many records one push job takes; None: as suits the API
     """
 
     name: str
@@ -55,7 +55,7 @@ class SyncKind:
     max_delete_share: float = 0.2
     few_deletes: int = 3
     full_every_s: float | None = None
-    batch: int = 200
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):
@@ -70,7 +70,7 @@ class SyncKind:
             raise BadConnection(
                 f"SyncKind({self.name!r}): policy newest compares times; name the column changed_at= that keeps a row's"
             )
-        if not 0 <= self.max_delete_share <= 1 or self.batch < 1:
+        if not 0 <= self.max_delete_share <= 1 or (self.batch is not None and self.batch < 1):
             raise BadConnection(f"SyncKind({self.name!r}): 0 <= max_delete_share <= 1, and batch starts at 1")
 
     def policy_of(self, column: str) -> Policy:

@@ -18,12 +18,12 @@ from tasks.sync.pull import Listed
 Planned = dict[str, int]
 
 
-def foresee_page(connection: Connection, scene: Scene, listed: Listed) -> Planned:
+def foresee_page(connection: Connection, scene: Scene, listed: Listed, read: Read) -> Planned:
     """What a page would have written, stored; of a full listing, its records are marked as seen."""
-    looked = look(connection, scene, listed.read, read_at=listed.read_at)
+    looked = look(connection, scene, read, read_at=listed.read_at)
     if listed.page.full:
         links.mark_seen(connection, (x.id for x in looked.known.values() if x.id is not None), scene.run_id)
-    return _store(connection, scene, _entries_of_page(looked, listed.read))
+    return _store(connection, scene, _entries_of_page(looked, read))
 
 
 def foresee(connection: Connection, scene: Scene, read: Read, read_at: datetime) -> Planned:

@@ -86,4 +86,6 @@ SYNC = JobKind(
     describe_job=_describe_job,
     old_rows=OLD_ROWS,
     backoff=Backoff(max_attempts=8, base_s=1, cap_s=300),
+    # Page after page in the process that has asked for the next one already.
+    slice_s=5.0,
 )

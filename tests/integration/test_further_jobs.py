@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from runstate.audit import Actor
 from runstate.outcomes import Ending
 from runstate.statuses import JobState, RunStatus
 from tasks import control
+from tasks.dispatcher import Dispatcher
 from tasks.envelope import run_jobs
 from tests.integration.machinery import execute, job, planned, query, queued, run_of, work_off
 from tests.kinds import FINISHING, KEYED
@@ -44,10 +46,54 @@ def test_a_job_is_followed_by_the_one_that_it_asks_for() -> None:
 
 
 def test_the_next_one_goes_out_at_once() -> None:
-    """The record lets it out itself: a chain of pages does not wait for the dispatcher."""
+    """Where the time slice is over, the record lets it out itself: a chain of pages does not wait for the dispatcher."""
     run_id = planned(KEYED, jobs=[CHAIN])
-    run_jobs(KEYED, run_id, 1, "test")
+    run_jobs(replace(KEYED, slice_s=0), run_id, 1, "test")
     assert queued(run_id) == [2]
+    assert job(run_id, 2).publishes == 1
+
+
+def test_the_worker_that_asked_for_it_goes_on_with_it() -> None:
+    """Within the time slice the record claims it as well: no message, no other worker between two pages."""
+    run_id = planned(KEYED, jobs=[CHAIN])
+    performed = run_jobs(KEYED, run_id, 1, "test")
+    assert [each.claim.job_no for each in performed] == [1, 2, 3]
+    assert run_of(run_id).status is RunStatus.COMPLETED
+    assert [(job(run_id, no).claims, job(run_id, no).publishes) for no in (2, 3)] == [(1, 0), (1, 0)]
+    assert query("SELECT job_no, claim_no, outcome FROM job_attempts WHERE job_no > 0 ORDER BY job_no") == [
+        (no, 1, "done") for no in (1, 2, 3)
+    ]
+
+
+def test_a_deferred_one_is_not_gone_on_with() -> None:
+    """What is due later is nobody's yet, and the first that is due is taken."""
+    run_id = planned(KEYED, jobs=[{"further": [{"note": "later", "due_in_s": 60}, {"note": "now"}]}])
+    performed = run_jobs(KEYED, run_id, 1, "test")
+    assert [each.claim.job_no for each in performed] == [1, 3]
+    assert job(run_id, 2).state == JobState.PENDING
+
+
+@pytest.mark.usefixtures("broker_url")
+def test_a_worker_that_dies_as_it_goes_on_is_found_by_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim that the record made runs out like any other, and the job is done by somebody else, once."""
+    run_id = planned(KEYED, jobs=[CHAIN])
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.failpoints.hit", once("record.after_commit", die))
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(KEYED, run_id, 1, "test")
+    taken = job(run_id, 2)
+    assert (taken.state, taken.claims, taken.worker) == (JobState.RUNNING, 1, "test")
+    execute("UPDATE jobs SET lease_until = NOW(6) - INTERVAL 1 SECOND WHERE job_no = 2")
+    dispatcher = Dispatcher()
+    dispatcher.round()
+    dispatcher._connected_at = 0.0
+    dispatcher.put_back_lost_claims()
+    work_off(KEYED, run_id)
+    assert run_of(run_id).status is RunStatus.COMPLETED
+    assert query("SELECT job_no, note FROM effects ORDER BY job_no") == [(1, "1"), (2, "2"), (3, "3")]
 
 
 def test_a_deferred_one_waits_for_its_time_and_holds_the_run() -> None:

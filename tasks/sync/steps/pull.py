@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from tasks.kinds import Json, Work
 from tasks.sync import ahead, cursors, links
@@ -11,29 +12,22 @@ from tasks.sync.connector import Page
 from tasks.sync.cursors import Cursor
 from tasks.sync.dry_run import foresee_page
 from tasks.sync.effects import Scene
-from tasks.sync.pull import list_page, take_in
+from tasks.sync.pull import Place, list_page, read_page, take_in
 from tasks.sync.steps.order import next_step
 
 
 def pull(work: Work, scene: Scene) -> Mapping[str, Json]:
     """List outside any transaction, record in this job's."""
     payload = work.payload
-    with work.engine.connect() as connection:
-        read_at = links.now(connection)
-        kept = cursors.read(connection, scene.pair)
+    place: Callable[[], Place] = partial(_place, work, scene)
     if "cursor" in payload:
         cursor, full = payload["cursor"], payload["full"]
     else:
+        with work.engine.connect() as connection:
+            kept = cursors.read(connection, scene.pair)
         cursor, full = kept.position, bool(work.args["full"] or _full_is_due(scene, kept))
-    listed = list_page(
-        scene,
-        cursor,
-        full=full,
-        read_at=read_at,
-        spot=Spot.of(work.run_id, work.fence, cursor, full=full),
-        kept=kept.position,
-        restarts=payload.get("restarts", 0),
-    )
+    spot = Spot.of(work.run_id, work.fence, cursor, full=full)
+    listed = list_page(scene, cursor, full=full, spot=spot, place=place, restarts=payload.get("restarts", 0))
     page = listed.page
     # Where some pieces could not be read, or the API did not list what it was asked for, absence says nothing.
     sure = payload.get("sure", True) and not page.unreadable and not page.filter_ignored
@@ -46,11 +40,18 @@ def pull(work: Work, scene: Scene) -> Mapping[str, Json]:
         work.add_job({"do": "missing", "after": 0, "began": began})
     else:
         next_step(work, "pull")
+    # Only now: the next page is under way while this one is being read.
+    read = read_page(scene, page)
     if work.args["dry_run"]:
-        work.on_record(lambda c: foresee_page(c, scene, listed))
+        work.on_record(lambda c: foresee_page(c, scene, listed, read))
     else:
-        work.on_record(lambda c: dict(take_in(c, scene, listed)))
+        work.on_record(lambda c: dict(take_in(c, scene, listed, read)))
     return {}
+
+
+def _place(work: Work, scene: Scene) -> Place:
+    with work.engine.connect() as connection:
+        return Place(links.now(connection), cursors.read(connection, scene.pair).position)
 
 
 def _fetch_ahead(work: Work, scene: Scene, page: Page) -> None:
