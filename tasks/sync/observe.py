@@ -20,6 +20,7 @@ from tasks.sync.decisions import Decision, Seen, decide
 from tasks.sync.effects import Scene, apply, note_pushes
 from tasks.sync.links import Link
 from tasks.sync.local import Row
+from tasks.sync.mapping import columns_of
 from tasks.sync.rejects import Reject
 from tasks.sync.values import hash_of
 
@@ -51,7 +52,7 @@ def read_records(scene: Scene, records: Iterable[Record]) -> Read:
 
 def seen_of(scene: Scene, record: Record) -> Seen:
     """One record in the table's terms; raises ValueError where it does not fit."""
-    values = scene.table.fit(scene.connector.to_local(record.fields))
+    values = scene.table.fit(columns_of(scene.connector, record.fields))
     return Seen(record.remote_id, values, record.version, record.updated_at)
 
 

@@ -15,6 +15,7 @@ from tasks.sync.connector import Write
 from tasks.sync.decisions import Decision, Do, decide
 from tasks.sync.effects import Scene
 from tasks.sync.links import Link
+from tasks.sync.mapping import fields_of
 from tasks.sync.outbox import Entry
 from tasks.sync.rejects import Reject
 
@@ -69,13 +70,13 @@ def _planned(scene: Scene, entry: Entry, local_id: str, decision: Decision, read
         # A key that was stored for an earlier try is used again: that try may still arrive.
         key = str((entry.intent or {}).get("key") or uuid.uuid4())
         chosen = key if scene.connector.capabilities.chosen_ids else None
-        write = Write("create", chosen, scene.connector.to_remote(columns), None, key)
+        write = Write("create", chosen, fields_of(scene.connector, columns), None, key)
         return Planned(entry, link, local_id, write, columns, None, read_at)
     assert link is not None and link.remote_id is not None
     if decision.remote is Do.DELETE:
         write = Write("delete", link.remote_id, None, link.version)
         return Planned(entry, link, local_id, write, {}, dict(link.base.remote), read_at)
-    write = Write("update", link.remote_id, scene.connector.to_remote(columns), link.version, str(uuid.uuid4()))
+    write = Write("update", link.remote_id, fields_of(scene.connector, columns), link.version, str(uuid.uuid4()))
     return Planned(entry, link, local_id, write, columns, before, read_at)
 
 

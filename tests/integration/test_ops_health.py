@@ -160,7 +160,13 @@ def test_a_mysql_that_is_away_is_told(ops: Ops, servers: Servers) -> None:
         servers.mariadb.start()
     assert found.code == 1
     assert levels(found) == {"mysql": "fail"}
-    assert [check["name"] for check in found.document["checks"]] == ["mysql", "redis", "broker", "disk", "paused limits"]
+    assert [check["name"] for check in found.document["checks"]] == [
+        "mysql",
+        "redis",
+        "broker",
+        "disk",
+        "paused limits",
+    ]
 
 
 def test_queues_tell_what_waits_and_who_works(ops: Ops) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -80,3 +82,48 @@ def test_an_api_that_is_away_is_not_asked_for_every_record(api: Api) -> None:
     work_off(SYNC, run_id)
     assert asked == [1, 1, 1]
     assert query("SELECT COUNT(*) FROM sync_outbox WHERE intent IS NOT NULL") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "KeyError"),
+        ({"name": None}, "AttributeError"),
+        ({"name": "1e"}, "InvalidOperation"),
+        ({"name": 5}, "AttributeError"),
+    ],
+)
+def test_a_record_of_a_shape_that_the_mapping_did_not_expect_is_a_reject(
+    api: Api, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], why: str
+) -> None:
+    """It names the method and the error; the page is taken in, and the next one asked for."""
+
+    def to_local(given: Mapping[str, Any]) -> dict[str, Any]:
+        return {**given, "price": str(Decimal(given["name"].removeprefix("n")))}
+
+    monkeypatch.setattr(api, "to_local", to_local)
+    for n in range(ROWS):
+        api.put(f"r{n}", name=f"n{n}", price="1.00", stock=1)
+    api.records["r3"] = replace(api.records["r3"], fields=fields)
+    run = sync_to_the_end()
+    assert (run.status.value, run.jobs_dead) == ("completed", 0)
+    assert len(items()) == ROWS - 1
+    ((entity, message),) = query("SELECT entity, reason FROM sync_rejects")
+    assert entity == "r:r3"
+    assert "to_local does not cope with it" in message and why in message
+
+
+def test_a_row_of_a_shape_that_the_mapping_did_not_expect_is_a_reject(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same in the other direction: the rest of the batch is written."""
+
+    def to_remote(columns: Mapping[str, Any]) -> dict[str, Any]:
+        return {**columns, "size": {"n3": {}}.get(columns["name"], {"size": 1})["size"]}
+
+    monkeypatch.setattr(api, "to_remote", to_remote)
+    for n in range(ROWS):
+        change("INSERT INTO items (id, name) VALUES (:i, :n)", n + 1, i=n + 1, n=f"n{n}")
+    assert sync_to_the_end().jobs_dead == 0
+    assert len(api.live()) == ROWS - 1
+    assert "KeyError" in query("SELECT reason FROM sync_rejects")[0][0]
