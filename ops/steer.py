@@ -19,15 +19,13 @@ from runstate.audit import Actor
 from runstate.runs import Run
 from runstate.transaction import in_transaction
 from tasks import clients, control
-from tasks.explain import explain
+from tasks.explain import conclusion, explain
 
 _HELP = {
     "pause": "hold a running run: no new job starts, jobs in workers' hands go back to pending",
     "resume": "let a paused run go on",
     "cancel": "end a run; what was recorded stays",
 }
-_WAITS = {"limit_paused", "limit_used_up", "next_due"}
-"""Findings that a run gets over without anybody's help."""
 _ACTIONS: dict[str, Callable[..., Run]] = {
     "pause": control.pause,
     "resume": control.resume,
@@ -125,9 +123,8 @@ def explain_run(options: argparse.Namespace, output: Output) -> int:
     output.say(f"run {explanation.run.run_id} is {explanation.run.status.value}")
     for finding in explanation.findings:
         output.say(f"  {'!' if finding.blocks else '-'} {finding.text}", "yellow" if finding.blocks else "")
-    if not any(finding.blocks for finding in explanation.findings):
-        waits = {finding.code for finding in explanation.findings} & _WAITS
-        output.say("  nothing blocks it" + ("; it waits, and goes on by itself" if waits else ""))
+    if (concluded := conclusion(explanation.findings)) is not None:
+        output.say(f"  {concluded}")
     return exits.OK
 
 

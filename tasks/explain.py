@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kombu.exceptions import OperationalError
@@ -37,6 +37,19 @@ class Finding:
     code: str
     text: str
     blocks: bool = False
+
+
+WAITS = frozenset({"limit_paused", "limit_used_up", "next_due"})
+"""Findings that a run gets over without anybody's help."""
+
+
+def conclusion(findings: Sequence[Finding]) -> str | None:
+    """What follows from findings of which none blocks; None where one does."""
+    if any(finding.blocks for finding in findings):
+        return None
+    if WAITS & {finding.code for finding in findings}:
+        return "nothing blocks it; it waits, and goes on by itself"
+    return "nothing blocks it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ops.pages.run_log import events
 from ops.pages.run_report import Told, read_report
 from runstate import queries, run_course
 from runstate.run_course import Slot
-from tasks.explain import Finding, explain
+from tasks.explain import Finding, conclusion, explain
 
 EVERY_S, EVERY_ENDED_S = 2, 30
 """How often a page asks how its run stands; two pages of one run are answered from one look."""
@@ -53,6 +53,7 @@ class RunPage(Page):
             facts=facts,
             run=facts.run,
             findings=findings,
+            concluded=None if findings is None else conclusion(findings),
             slots=slots,
             report=report,
             events=events(facts),

@@ -13,7 +13,6 @@ from tasks.kinds import Args, Backoff, JobKind, Json, Work
 from tasks.sync import ledger
 from tasks.sync.arguments import sync_arguments
 from tasks.sync.effects import Scene
-from tasks.sync.job_errors import HELD_WAIT_S, answer_to
 from tasks.sync.links import Pair
 from tasks.sync.old_rows import OLD_ROWS
 from tasks.sync.report import sync_report
@@ -25,8 +24,6 @@ from tasks.sync.steps.push import push
 from tasks.sync.steps.scan import scan
 from tasks.sync.steps.settle import settle
 from tasks.sync.steps.sort import sort
-
-__all__ = ["HELD_WAIT_S", "SYNC", "answer_to", "calling", "failing_the_run", "scene_for"]
 
 STEPS: dict[str, Callable[[Work, Scene], Mapping[str, Json]]] = {
     "settle": settle,

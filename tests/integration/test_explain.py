@@ -17,7 +17,7 @@ from runstate.transaction import in_transaction
 from stack.private import Servers
 from tasks import clients, control
 from tasks.envelope import run_jobs
-from tasks.explain import concerns, explain
+from tasks.explain import concerns, conclusion, explain
 from tests.integration.machinery import execute, planned, request, run_of, work_off
 from tests.kinds import FREE, KEYED
 
@@ -41,13 +41,23 @@ def beat(role: str, *queues: str) -> None:
 def test_a_missing_pool_and_missing_dispatchers_block() -> None:
     """No consumer on its queue is the first thing said."""
     run_id = planned(KEYED, n=2)
-    first = explain(run_id).findings[0]
-    assert first.blocks
+    findings = explain(run_id).findings
+    assert findings[0].blocks
+    assert conclusion(findings) is None
     assert "no worker consumes queue imports" in codes(run_id)["no_worker"]
     assert "no_dispatcher" in codes(run_id)
     beat("worker", "imports")
     beat("dispatcher")
-    assert not any(finding.blocks for finding in explain(run_id).findings)
+    assert conclusion(explain(run_id).findings) == "nothing blocks it"
+
+
+def test_what_waits_for_its_time_needs_nobody() -> None:
+    """A job that is due later: neither blocked nor forgotten."""
+    run_id = planned(KEYED, n=1)
+    beat("worker", "imports")
+    beat("dispatcher")
+    execute("UPDATE jobs SET state = 'pending', queued_at = NULL, due_at = NOW(6) + INTERVAL 1 HOUR WHERE job_no = 1")
+    assert conclusion(explain(run_id).findings) == "nothing blocks it; it waits, and goes on by itself"
 
 
 def test_a_requested_run_shows_the_lock_that_delays_it() -> None:
