@@ -22,7 +22,7 @@ def lab(stack: Stack) -> Iterator[Lab]:
 
 def test_a_rolling_restart_loses_nothing_and_counts_no_crash(lab: Lab) -> None:
     """Every program is restarted with SIGTERM under load, one by one: running jobs finish, nothing is done twice."""
-    generated = lab.start_import(rows=20_000, jobs=60, shots=("perform.after", "delay 0.5", 60))
+    generated = lab.start_import(rows=24_000, jobs=240, shots=("perform.after", "delay 0.5", 240))
     before = {group: set(lab.stack.pids(group)) for group in ("imports", "dispatcher", "control")}
     for group, pids in before.items():
         for process in lab.stack.processes(group):
