@@ -67,6 +67,8 @@ class BadDay:
 
     def strike(self) -> None:
         """Redis flushed, the imports pool dead for good, the provider throttling; the orders are poisoned already."""
+        # The senders stand still meanwhile: a pause that the provider asks for before the flush would be flushed as well.
+        self.stack.freeze("email")
         self.server.always["MAIL"] = THROTTLED
         names = [process.name for process in self.stack.processes("imports")]
         pids = [*self.stack.pids("imports"), *self.stack.children("imports")]
@@ -76,6 +78,7 @@ class BadDay:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         flush_valkey(self.stack.servers)
+        self.stack.thaw("email")
 
     def mend_the_table(self) -> None:
         """The database's people put the price list there."""
