@@ -65,6 +65,15 @@ def test_the_worker_that_asked_for_it_goes_on_with_it() -> None:
     ]
 
 
+def test_one_that_was_due_before_is_gone_on_with_first() -> None:
+    """The record claims one job and no more: the new one waits for its turn, in nobody's hands."""
+    run_id = planned(KEYED, jobs=[{"further": [{"note": "new"}]}, {"note": "old"}])
+    execute("UPDATE jobs SET state = 'pending', queued_at = NULL WHERE job_no = 2")
+    performed = run_jobs(KEYED, run_id, 1, "test")
+    assert [each.claim.job_no for each in performed] == [1, 2, 3]
+    assert run_of(run_id).status is RunStatus.COMPLETED
+
+
 def test_a_deferred_one_is_not_gone_on_with() -> None:
     """What is due later is nobody's yet, and the first that is due is taken."""
     run_id = planned(KEYED, jobs=[{"further": [{"note": "later", "due_in_s": 60}, {"note": "now"}]}])
@@ -86,6 +95,7 @@ def test_a_worker_that_dies_as_it_goes_on_is_found_by_its_lease(monkeypatch: pyt
         run_jobs(KEYED, run_id, 1, "test")
     taken = job(run_id, 2)
     assert (taken.state, taken.claims, taken.worker) == (JobState.RUNNING, 1, "test")
+    assert taken.lease_until > taken.claimed_at
     execute("UPDATE jobs SET lease_until = NOW(6) - INTERVAL 1 SECOND WHERE job_no = 2")
     dispatcher = Dispatcher()
     dispatcher.round()
